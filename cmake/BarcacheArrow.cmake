@@ -1,0 +1,40 @@
+# barcache_arrow: headers and libraries of Arrow C++ and Parquet.
+#
+# They come from the pyarrow wheel of the Python that Python_EXECUTABLE names, by full path of
+# the versioned libraries (nothing is written into site-packages), or from find_package where a
+# system has them and BARCACHE_SYSTEM_ARROW is on. See docs/decisions/0001.
+
+option(BARCACHE_SYSTEM_ARROW "Use find_package(Arrow) instead of the pyarrow wheel" OFF)
+
+add_library(barcache_arrow INTERFACE)
+if(BARCACHE_SYSTEM_ARROW)
+  find_package(Arrow REQUIRED)
+  find_package(Parquet REQUIRED)
+  target_link_libraries(barcache_arrow INTERFACE Parquet::parquet_shared Arrow::arrow_shared)
+else()
+  if(NOT Python_EXECUTABLE)
+    find_package(Python 3.11 REQUIRED COMPONENTS Interpreter)
+  endif()
+  execute_process(
+    COMMAND ${Python_EXECUTABLE} -c
+      "import pyarrow as pa; print(';'.join([pa.get_include(), pa.get_library_dirs()[0], pa.cpp_build_info.so_version, pa.__version__]), end='')"
+    OUTPUT_VARIABLE pyarrow_facts RESULT_VARIABLE pyarrow_failed ERROR_VARIABLE pyarrow_error)
+  if(pyarrow_failed)
+    message(FATAL_ERROR "pyarrow was not found by ${Python_EXECUTABLE}: run 'make setup', or "
+      "pass -DPython_EXECUTABLE=<python with pyarrow>, or -DBARCACHE_SYSTEM_ARROW=ON.\n"
+      "${pyarrow_error}")
+  endif()
+  list(GET pyarrow_facts 0 BARCACHE_ARROW_INCLUDE_DIR)
+  list(GET pyarrow_facts 1 BARCACHE_ARROW_LIBRARY_DIR)
+  list(GET pyarrow_facts 2 BARCACHE_ARROW_SO_VERSION)
+  list(GET pyarrow_facts 3 BARCACHE_PYARROW_VERSION)
+  foreach(library arrow parquet)
+    set(path ${BARCACHE_ARROW_LIBRARY_DIR}/lib${library}.so.${BARCACHE_ARROW_SO_VERSION})
+    if(NOT EXISTS ${path})
+      message(FATAL_ERROR "pyarrow ${BARCACHE_PYARROW_VERSION} has no ${path}")
+    endif()
+    target_link_libraries(barcache_arrow INTERFACE ${path})
+  endforeach()
+  target_include_directories(barcache_arrow SYSTEM INTERFACE ${BARCACHE_ARROW_INCLUDE_DIR})
+  message(STATUS "Arrow from pyarrow ${BARCACHE_PYARROW_VERSION}")
+endif()

@@ -1,0 +1,138 @@
+// Cache: a two-tier store of market-data frames, shared by many backtests.
+//
+// A frame is looked up first in the hot tier (memory), then in the cold tier (Snappy Parquet
+// files described by a catalog). A cold hit is verified against its SHA-256 before it is
+// returned, and is then kept hot.
+//
+// Thread safety: every method may be called from any thread; none holds a lock while it reads or
+//   writes a Parquet file. Several processes may open one directory.
+// Ownership: frames are immutable and shared. A frame handed out stays valid after its entry is
+//   evicted or cleared and after the cache is closed.
+// Errors: a miss is not an error (nullopt). Bad bytes on disk are a counted miss: the entry is
+//   dropped. Only what a caller can act on comes back as a Status.
+//
+// See docs/architecture.md and docs/on-disk-format.md.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "barcache/cache_key.h"
+#include "barcache/frame.h"
+#include "barcache/options.h"
+#include "barcache/stats.h"
+#include "barcache/status.h"
+
+namespace barcache {
+
+struct Event;     // base/event.h: one line of the log.
+class HotTier;    // hot/hot_tier.h
+struct HotEntry;  // hot/hot_tier.h
+class Catalog;    // catalog/catalog.h
+
+struct PutOptions {
+  int64_t dataset_id = 0;
+  std::string backtest_id;          // "": linked to no backtest.
+  std::string request_json;         // "": what GenerateKey remembered for this key, if anything.
+  std::shared_ptr<void> companion;  // Kept beside the frame in the hot tier.
+};
+
+struct GetOptions {
+  std::string_view backtest_id;                       // "": no link.
+  const std::vector<std::string>* columns = nullptr;  // nullptr: all.
+};
+
+// A hit. `entry` is set when the frame is kept hot: its companion may be read, and attached by
+// Cache::AttachCompanion.
+struct Hit {
+  Frame frame;
+  std::shared_ptr<void> companion;
+  std::shared_ptr<const HotEntry> entry;
+  bool hot = false;
+};
+
+class Cache {
+ public:
+  using EventSink = std::function<void(const Event&)>;
+
+  // Opens the cache, creating directory and catalog if missing.
+  // Errors: kInvalidArgument, kNotACatalog, kUnsupportedCatalog, kIo, kReadOnly, kBusy.
+  static Result<std::unique_ptr<Cache>> Open(const CacheOptions& options, EventSink sink = {});
+
+  // Closes as Close does; errors are then only logged.
+  ~Cache();
+  Cache(const Cache&) = delete;
+  Cache& operator=(const Cache&) = delete;
+
+  // The frame under `key`, or nullopt on a miss. Exactly one of {hot hit, cold hit, miss} is
+  // counted. An illegal key is a miss. With columns: kInvalidArgument if the entry lacks one.
+  Result<std::optional<Hit>> Get(std::string_view key, const GetOptions& options = {});
+
+  // Stores `frame` under `key` in both tiers, replacing any earlier frame, then evicts until each
+  // tier is within its capacity. Once it returns Ok the entry survives kill -9; on error the
+  // earlier entry, if any, is still there.
+  Status Put(std::string_view key, const Frame& frame, const PutOptions& options = {});
+
+  // Generates the key and remembers the request, so that a Put of that key can store it.
+  Result<std::string> GenerateKey(const DataRequest& request);
+  void RememberRequest(std::string_view key, std::string_view request_json);
+
+  // The row, pending uses included.
+  Result<std::optional<EntryInfo>> Find(std::string_view key);
+  // All rows, ordered by key.
+  Result<std::vector<EntryInfo>> Entries();
+  Result<int64_t> EntryCount();
+  Result<int64_t> TotalSizeBytes();
+  Result<std::vector<std::string>> BacktestsOf(std::string_view key);
+  Result<std::vector<std::string>> KeysOf(std::string_view backtest_id);
+
+  // Each returns the number of entries removed; an unknown key or backtest is 0, not an error.
+  Result<int64_t> Erase(std::string_view key);
+  // All entries linked to the backtest; with keep_shared only those no other backtest uses.
+  Result<int64_t> EraseBacktest(std::string_view backtest_id, bool keep_shared = false);
+  Result<int64_t> EraseUnusedSince(int64_t before_s);
+  Result<int64_t> Clear();
+
+  // Evicts from the cold tier if it is above its capacity. Returns the number of victims.
+  Result<int64_t> EvictIfNeeded();
+  Result<CheckReport> Check(bool repair);
+
+  // Days are given as Unix seconds within them; nullopt: no bound.
+  Result<CacheStatistics> Statistics(std::optional<int64_t> from_s = {},
+                                     std::optional<int64_t> to_s = {});
+  // Adds what was counted since the last record to today's row (UTC).
+  Status RecordDailyStatistics();
+  SessionStats session_stats() const;
+  void set_session_stats(const SessionStats& stats);
+
+  // Changing a limit or the policy evicts nothing by itself.
+  int64_t cold_capacity_bytes() const;
+  Status set_cold_capacity_bytes(int64_t bytes);
+  EvictionPolicy eviction_policy() const;
+  void set_eviction_policy(EvictionPolicy policy);
+  std::shared_ptr<HotTier> hot_tier() const;
+  void set_hot_tier(std::shared_ptr<HotTier> tier);
+  void AttachCompanion(std::string_view key, const Hit& hit, std::shared_ptr<void> companion);
+
+  // Writes pending uses and links now.
+  Status Flush();
+  // Flushes, records statistics (unless record_on_close is false), closes every handle.
+  // Later calls return kClosed; closing twice is Ok.
+  Status Close();
+  bool closed() const;
+
+  const CacheOptions& options() const;
+  Catalog& catalog();
+
+ private:
+  class Impl;
+  explicit Cache(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace barcache

@@ -1,0 +1,118 @@
+// The cache directory as a confined place: every file operation of barcache goes through here.
+//
+// A Directory holds a descriptor of the cache directory; names are single components relative to
+// it. A name with a slash, an absolute one, "." or ".." is refused before any system call;
+// symbolic links are never followed (O_NOFOLLOW); only regular files are read, written or
+// removed (O_NONBLOCK + fstat, so that a FIFO cannot hang a reader).
+//
+// Thread safety: a Directory may be shared by any number of threads.
+// Errors: kIo with the errno, kNoSpace for ENOSPC/EDQUOT/EFBIG, kReadOnly for EROFS.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "barcache/status.h"
+
+namespace barcache {
+
+// An owned file descriptor.
+class FileDescriptor {
+ public:
+  FileDescriptor() = default;
+  explicit FileDescriptor(int fd) : fd_(fd) {}
+  FileDescriptor(FileDescriptor&& other) noexcept : fd_(other.Release()) {}
+  FileDescriptor& operator=(FileDescriptor&& other) noexcept;
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  ~FileDescriptor() { Close(); }
+  int get() const { return fd_; }
+  bool valid() const { return fd_ >= 0; }
+  int Release();
+  void Close();
+
+ private:
+  int fd_ = -1;
+};
+
+// A recyclable byte buffer: 64-byte aligned, never zero-filled, grows without keeping content.
+class ByteBuffer {
+ public:
+  ByteBuffer() = default;
+  ByteBuffer(ByteBuffer&& other) noexcept;
+  ByteBuffer& operator=(ByteBuffer&& other) noexcept;
+  ByteBuffer(const ByteBuffer&) = delete;
+  ByteBuffer& operator=(const ByteBuffer&) = delete;
+  ~ByteBuffer();
+  // Sets the size; the content is undefined afterwards. False: out of memory, unchanged.
+  [[nodiscard]] bool Reset(size_t size);
+  uint8_t* data() { return data_; }
+  const uint8_t* data() const { return data_; }
+  size_t size() const { return size_; }
+  std::span<const uint8_t> bytes() const { return {data_, size_}; }
+
+ private:
+  uint8_t* data_ = nullptr;
+  size_t size_ = 0;
+  size_t capacity_ = 0;
+};
+
+struct FileInfo {
+  std::string name;
+  int64_t size_bytes = 0;
+  int64_t modified_s = 0;
+  bool is_regular = false;
+};
+
+class Directory {
+ public:
+  // Opens `path`, creating it and its missing parents with mode 0700 unless `read_only`.
+  static Result<Directory> Open(const std::string& path, bool read_only);
+
+  Directory(Directory&&) noexcept = default;
+  Directory& operator=(Directory&&) noexcept = default;
+
+  const std::string& path() const { return path_; }
+
+  // Reads a whole regular file in one go. nullopt: no such name, or not a regular file
+  // (symlink, FIFO, directory, device), or a name that is not confined.
+  // kOverBudget when it is larger than `max_bytes`.
+  Result<std::optional<ByteBuffer>> ReadFile(const std::string& name, int64_t max_bytes) const;
+
+  // Writes temp file (O_EXCL, 0600) -> [fsync] -> rename to `name` -> [fsync directory].
+  // An existing `name` is never overwritten in place: it is replaced atomically.
+  // On failure nothing is left behind.
+  Status WriteFileAtomically(const std::string& name, std::span<const uint8_t> bytes,
+                             bool durable) const;
+
+  // Unlinks a regular file or symlink of that name (never what a link points at). Ok if absent.
+  // Directories and other kinds are refused with kIo.
+  Status RemoveFile(const std::string& name) const;
+
+  // Every entry but "." and "..".
+  Result<std::vector<FileInfo>> List() const;
+
+ private:
+  Directory(std::string path, FileDescriptor fd) : path_(std::move(path)), fd_(std::move(fd)) {}
+  std::string path_;
+  FileDescriptor fd_;
+};
+
+// True for one plain component: not empty, no '/', no NUL, not "." or "..", at most 255 bytes.
+bool IsConfinedName(std::string_view name);
+
+// Creates `path` and missing parents, each with mode 0700. Ok if it is a directory already.
+Status MakeDirectories(const std::string& path);
+
+// A Status for errno `error` met while doing `what` (for instance "open") to `path`.
+Status StatusFromErrno(int error, std::string_view what, std::string_view path);
+
+// 16 random bytes from the kernel as 32 hex letters.
+std::string RandomHex32();
+
+}  // namespace barcache

@@ -1,0 +1,22 @@
+// SHA-256 (FIPS 180-4) through OpenSSL: the only file that includes it is sha256.cc.
+// Thread safety: all functions may be called from any thread, also after a fork.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace barcache {
+
+using Sha256Digest = std::array<uint8_t, 32>;
+
+Sha256Digest Sha256(std::span<const uint8_t> bytes);
+// Lower-case hex, two letters a byte: 64 for a digest.
+std::string HexEncode(std::span<const uint8_t> bytes);
+std::string Sha256Hex(std::span<const uint8_t> bytes);
+std::string Sha256Hex(std::string_view text);
+
+}  // namespace barcache

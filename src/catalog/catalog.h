@@ -1,0 +1,228 @@
+// Catalog: what the cache knows about its entries, in one SQLite database.
+//
+// Tables, triggers and their meaning: docs/on-disk-format.md. The seven tables of RustyBT keep
+// their names, columns and indexes; what barcache adds is in tables named barcache_*, kept in
+// step by triggers, so that also another program's writes leave totals, links and the order of
+// use right.
+//
+// Reads run on pooled connections, each as one statement. Writes go through a CatalogWriter:
+// one at a time in the process and, by a lock on the epochs file, among barcache's processes.
+//
+// Coherence: every key belongs to a bucket with a change counter in a file mapped by all
+// processes. A reader remembers the counter from before it looked; while it stands unchanged
+// (and even) what was read still holds for all writes made through barcache. Writes of other
+// programs are noticed by CheckForeignWrites.
+//
+// Thread safety: all methods may be called from any thread. A CatalogWriter belongs to the
+// thread that made it.
+// Errors: kBusy after busy_timeout_ms; kReadOnly; kIo/kNoSpace; kCorruption when SQLite finds the
+// file damaged; kNotACatalog; kUnsupportedCatalog. Every message names the database.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "barcache/options.h"
+#include "barcache/stats.h"
+#include "barcache/status.h"
+#include "base/clock.h"
+
+namespace barcache {
+
+struct CatalogOptions {
+  std::string db_path;  // ":memory:" for one that lives with this object.
+  bool read_only = false;
+  bool sync_full = false;  // PRAGMA synchronous=FULL instead of NORMAL.
+  int64_t busy_timeout_ms = 30'000;
+};
+
+struct CatalogTotals {
+  int64_t entry_count = 0;
+  int64_t size_bytes = 0;
+  int64_t access_count = 0;
+};
+
+// A change counter as seen before a read. An unsettled one (a writer is, or died, in the middle
+// of a commit) never compares as unchanged.
+struct Epoch {
+  uint64_t bucket = 0;
+  uint64_t engine = 0;  // Commits made through the SQLAlchemy engine.
+  bool settled() const { return (bucket & 1) == 0 && (engine & 1) == 0; }
+  friend bool operator==(const Epoch&, const Epoch&) = default;
+};
+
+struct NewEntry {
+  std::string cache_key;
+  int64_t dataset_id = 0;
+  std::string parquet_path;
+  std::string checksum;
+  int64_t size_bytes = 0;
+  uint64_t generation = 0;
+  std::string request_json;
+  int64_t now_s = 0;
+};
+
+struct UpsertOutcome {
+  // False: a put that began later has already replaced ours (its generation is higher);
+  // nothing was changed and the caller removes its own file.
+  bool stored = false;
+  std::string replaced_path;  // File of the replaced row, "" if there was none.
+};
+
+// A use of an entry that was counted in memory and is now written.
+struct Touch {
+  std::string cache_key;
+  int64_t count = 0;       // Added to access_count.
+  int64_t accessed_s = 0;  // last_accessed becomes the larger of the two.
+};
+
+struct Victim {
+  std::string cache_key;
+  std::string parquet_path;
+  int64_t size_bytes = 0;
+  int64_t last_accessed = 0;
+};
+
+// The orders in which the catalog can offer entries, each by an index.
+enum class VictimOrder {
+  kLeastRecentlyUsed,  // By order of use (a counter, not a clock).
+  kLargest,            // By size, ties by order of use.
+  kLargestOfOldHalf,   // Among the less recently used half by count: by size, then use.
+};
+
+struct DailyStatistics {
+  int64_t stat_date = 0;  // 00:00 UTC of the day.
+  int64_t hit_count = 0;
+  int64_t miss_count = 0;
+  double total_size_mb = 0.0;
+};
+
+struct BacktestLink {
+  std::string backtest_id;
+  std::string cache_key;
+  int64_t linked_at = 0;
+};
+
+class Catalog;
+
+// One write transaction (BEGIN IMMEDIATE). Destruction without Commit rolls back.
+// After a failed call the only useful thing left is to destroy it.
+class CatalogWriter {
+ public:
+  ~CatalogWriter();
+  CatalogWriter(CatalogWriter&&) noexcept;
+  CatalogWriter(const CatalogWriter&) = delete;
+  CatalogWriter& operator=(const CatalogWriter&) = delete;
+
+  // Inserts or replaces the row of entry.cache_key. A replacement keeps created_at, access_count
+  // and links; a fresh row starts with access_count 1 and no links.
+  Result<UpsertOutcome> Upsert(const NewEntry& entry);
+
+  // Links a key to a backtest once (linked_at stays that of the first). Ok and no effect when
+  // the key has no row. Returns whether a row was added.
+  Result<bool> Link(std::string_view backtest_id, std::string_view cache_key, int64_t now_s);
+
+  // Removes the row (and by trigger its links and side row). nullopt: there was none.
+  Result<std::optional<Victim>> Erase(std::string_view cache_key);
+  // Removes it only while path and checksum are still these. Returns whether it did.
+  Result<bool> EraseIf(std::string_view cache_key, std::string_view parquet_path,
+                       std::string_view checksum);
+  // Removes the entries linked to the backtest, or only those that no other backtest uses; the
+  // links of this backtest go in any case. Returns what was removed.
+  Result<std::vector<Victim>> EraseBacktest(std::string_view backtest_id, bool keep_shared);
+  // Removes all entries and links. Statistics stay.
+  Result<std::vector<Victim>> EraseAll();
+  // Removes entries last used before `before_s`.
+  Result<std::vector<Victim>> EraseUnusedSince(int64_t before_s);
+
+  // The next `limit` entries in `order`, none of them `except_key`.
+  Result<std::vector<Victim>> Candidates(VictimOrder order, int64_t limit,
+                                         std::string_view except_key);
+
+  // Applies touches in the order given: the last is the most recently used.
+  Status ApplyTouches(const std::vector<Touch>& touches);
+
+  Result<CatalogTotals> Totals();
+
+  // Adds to the day's row, making it if missing, and sets its total_size_mb.
+  Status AddDailyStatistics(const DailyStatistics& delta);
+  Result<std::optional<DailyStatistics>> ReadDailyStatistics(int64_t stat_date);
+
+  // Recounts totals and side rows from cache_entries. Returns whether anything differed.
+  Result<bool> RebuildSideTables();
+
+  // Makes everything since Begin visible and (as the options say) durable, and moves the change
+  // counters of all keys touched. On error nothing happened.
+  Status Commit();
+
+ private:
+  friend class Catalog;
+  struct State;
+  explicit CatalogWriter(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+class Catalog {
+ public:
+  static Result<std::unique_ptr<Catalog>> Open(const CatalogOptions& options, const Clock* clock);
+  ~Catalog();
+  Catalog(const Catalog&) = delete;
+  Catalog& operator=(const Catalog&) = delete;
+
+  // --- coherence -------------------------------------------------------------------------
+  // A few nanoseconds: two loads.
+  Epoch EpochOf(std::string_view cache_key) const;
+  // Number of times that a write not announced by an epoch was noticed. Looks at the database
+  // (PRAGMA data_version) at most every 0.5 s, else compares a clock: tens of nanoseconds.
+  uint64_t ForeignWrites();
+  // Called around a commit of the SQLAlchemy engine.
+  void BeginEngineCommit();
+  void EndEngineCommit();
+
+  // --- reads -----------------------------------------------------------------------------
+  Result<std::optional<EntryInfo>> Find(std::string_view cache_key);
+  Result<std::vector<EntryInfo>> Entries();  // Ordered by key.
+  // Only live links: those not older than their row.
+  Result<std::vector<std::string>> BacktestsOf(std::string_view cache_key);
+  Result<std::vector<std::string>> KeysOf(std::string_view backtest_id);
+  Result<CatalogTotals> Totals();
+  // Days with from_s <= stat_date <= to_s, oldest first.
+  Result<std::vector<DailyStatistics>> DailyBetween(int64_t from_s, int64_t to_s);
+  // SQLite's quick_check: empty when sound, else its first findings.
+  Result<std::vector<std::string>> QuickCheck();
+
+  // --- writes ----------------------------------------------------------------------------
+  Result<CatalogWriter> BeginWrite();
+
+  // Moves the write-ahead log into the database (PASSIVE), while every writer is kept out.
+  // Returns Ok without doing anything when the log is short, or somebody is busy.
+  Status CheckpointIfNeeded();
+
+  // --- identity --------------------------------------------------------------------------
+  const std::string& catalog_id() const;  // 32 hex: in barcache_meta and in every footer.
+  bool read_only() const;
+  // What another connection of the same SQLite copy opens: a path, or for ":memory:" a URI
+  // (file:/...?vfs=memdb).
+  std::string connection_target() const;
+  static const char* sqlite_version();
+
+  // --- fork ------------------------------------------------------------------------------
+  // Before: waits for running calls, takes all locks, closes every connection (a ":memory:"
+  // catalog stays open). After, in both processes: releases the locks; connections are
+  // reopened on first use.
+  void BeforeFork();
+  void AfterFork(bool in_child);
+
+ private:
+  friend class CatalogWriter;
+  struct Impl;
+  explicit Catalog(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace barcache

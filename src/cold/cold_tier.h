@@ -1,0 +1,99 @@
+// ColdTier: frames as verified Parquet files with a row each.
+//
+// Order of effects. Write: file under a name of its own -> one transaction for the row -> unlink
+// the replaced file. Removal: row -> unlink. A kill between two steps leaves at worst a file
+// without a row, which Check finds; never a row that yields wrong bytes.
+//
+// Read: row -> one read of the whole file -> SHA-256 of that buffer -> decode that same buffer ->
+// compare the footer's key and generation with the row. Wrong bytes, a wrong key or a missing
+// file drop the entry, but only if the row, looked up once more, is still the one that was read.
+//
+// Thread safety: all methods may be called from any thread; no lock is held across Parquet I/O.
+// Errors: of Write, Erase and Check as in barcache/status.h. Read never fails for what is on disk:
+// the outcome is a value.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "barcache/frame.h"
+#include "barcache/options.h"
+#include "barcache/stats.h"
+#include "barcache/status.h"
+#include "base/clock.h"
+#include "base/event.h"
+#include "base/file_system.h"
+#include "catalog/catalog.h"
+
+namespace barcache {
+
+struct ColdHit {
+  Frame frame;
+  EntryInfo entry;
+  Epoch epoch;  // Seen before the row was read.
+};
+
+struct WriteRequest {
+  std::string_view cache_key;
+  const Frame* frame = nullptr;
+  int64_t dataset_id = 0;
+  std::string_view backtest_id;   // "": no link.
+  std::string_view request_json;  // "": unknown.
+  int64_t capacity_bytes = 0;
+  EvictionPolicy policy = EvictionPolicy::kLru;
+  const std::vector<Touch>* touches = nullptr;  // Written in the same transaction.
+};
+
+struct WriteOutcome {
+  bool admitted = false;    // False: larger than the whole capacity; the older entry is gone.
+  bool superseded = false;  // A later put of another writer already stands.
+  std::string checksum;
+  uint64_t generation = 0;
+  int64_t size_bytes = 0;
+  Epoch epoch;                            // Valid for the hot tier's tag; unsettled: do not keep.
+  std::vector<std::string> evicted_keys;  // To be dropped from the hot tier.
+};
+
+class ColdTier {
+ public:
+  // REQUIRES: catalog and clock outlive the tier.
+  static Result<std::unique_ptr<ColdTier>> Open(const CacheOptions& options, Catalog* catalog,
+                                                const Clock* clock);
+
+  // nullopt: a miss (no row, or a row whose file did not verify; see `events`).
+  // With `columns`, only these, in that order; kInvalidArgument if the entry lacks one.
+  Result<std::optional<ColdHit>> Read(std::string_view cache_key,
+                                      const std::vector<std::string>* columns, EventBuffer* events);
+
+  Result<WriteOutcome> Write(const WriteRequest& request, EventBuffer* events);
+
+  // Returns the keys removed, for the hot tier to drop.
+  Result<bool> Erase(std::string_view cache_key, EventBuffer* events);
+  Result<std::vector<std::string>> EraseBacktest(std::string_view backtest_id, bool keep_shared,
+                                                 EventBuffer* events);
+  Result<std::vector<std::string>> EraseAll(EventBuffer* events);
+  Result<std::vector<std::string>> EraseUnusedSince(int64_t before_s, EventBuffer* events);
+
+  // Evicts down to the capacity if above it.
+  Result<std::vector<std::string>> Evict(int64_t capacity_bytes, EvictionPolicy policy,
+                                         const std::vector<Touch>& touches, EventBuffer* events);
+
+  // Compares every row with its file and every file with its row. With `repair`: drops bad rows,
+  // removes orphans older than the grace time, recounts totals.
+  Result<CheckReport> Check(bool repair, EventBuffer* events);
+
+  const Directory& directory() const { return directory_; }
+
+ private:
+  ColdTier(const CacheOptions& options, Directory directory, Catalog* catalog, const Clock* clock);
+  CacheOptions options_;
+  Directory directory_;
+  Catalog* catalog_;
+  const Clock* clock_;
+};
+
+}  // namespace barcache

@@ -1,0 +1,54 @@
+// Frame <-> the bytes of one Snappy Parquet file.
+//
+// The door of the Parquet room: it picks one of the ways of decision 8 by shape (our flat codec
+// for small flat frames, Arrow's writer and reader for nested types and foreign files) and
+// keeps the difference to itself. What is written is plain Parquet for every reader.
+//
+// Thread safety: all functions may be called from any thread, also in a forked child: none of
+// them starts or needs a thread.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "barcache/frame.h"
+#include "barcache/status.h"
+#include "base/file_system.h"
+
+namespace barcache {
+
+// Footer key-value pairs, in file order. Keys beginning with "barcache.frame" belong to this
+// room (stored schema, origin); the caller may use any other.
+using KeyValues = std::vector<std::pair<std::string, std::string>>;
+
+struct DecodedParquet {
+  Frame frame;
+  KeyValues key_values;  // Without those of this room.
+};
+
+struct DecodeLimits {
+  // Upper bound for the decoded bytes, checked before memory is taken: kOverBudget beyond it.
+  int64_t max_decoded_bytes = 512LL << 20;
+};
+
+// Errors: kUnsupportedFrame; kOutOfMemory.
+Result<ByteBuffer> EncodeParquet(const Frame& frame, const KeyValues& key_values);
+
+// Any bytes whatever are a frame or a Status (kCorruption, kOverBudget, kOutOfMemory), never a
+// crash. Files of other writers (Polars, pyarrow, DuckDB) are read too.
+Result<DecodedParquet> DecodeParquet(std::span<const uint8_t> bytes, const DecodeLimits& limits);
+
+// As DecodeParquet for the named columns only, in the order given.
+// kInvalidArgument naming the first column that the file lacks, and those that it has.
+Result<DecodedParquet> DecodeParquetColumns(std::span<const uint8_t> bytes,
+                                            const DecodeLimits& limits,
+                                            const std::vector<std::string>& columns);
+
+// The key-value pairs alone, without decoding a column.
+Result<KeyValues> ReadKeyValues(std::span<const uint8_t> bytes);
+
+}  // namespace barcache

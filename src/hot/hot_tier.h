@@ -1,0 +1,81 @@
+// HotTier: frames in memory, bounded by bytes, least recently used first.
+//
+// The tier knows nothing of disk or catalog. An entry carries the tag that its owner needs to
+// judge whether it still holds, and a companion: an opaque object kept beside the frame (the
+// Python layer keeps the Polars frame there).
+//
+// Thread safety: all methods may be called from any thread. Frames and companions that leave are
+// destroyed after the lock is released, on the calling thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "barcache/frame.h"
+#include "base/event.h"
+
+namespace barcache {
+
+// What the owner of an entry compares before it trusts it.
+struct HotTag {
+  uint64_t bucket_epoch = 0;
+  uint64_t engine_epoch = 0;
+  uint64_t foreign_writes = 0;
+  uint64_t generation = 0;
+  std::string checksum;  // Empty: not backed by a file.
+};
+
+struct HotEntry {
+  Frame frame;  // May be an empty handle when only the companion is kept.
+  std::shared_ptr<void> companion;
+  HotTag tag;
+  int64_t charge_bytes = 0;  // At most 200 bytes more than the buffers.
+};
+
+class HotTier {
+ public:
+  explicit HotTier(int64_t capacity_bytes);  // 0: nothing is kept.
+  ~HotTier();
+  HotTier(const HotTier&) = delete;
+  HotTier& operator=(const HotTier&) = delete;
+
+  // Keeps `entry` under `key`, replacing what was there, as the most recently used; then evicts
+  // the least recently used until the charge is within the capacity. An entry that alone exceeds
+  // the capacity is not kept (and the older one of the key goes). Returns whether it is kept.
+  // Appends hot_cache_put, hot_cache_eviction, dataframe_too_large_for_hot_cache to `events`.
+  bool Insert(std::string_view key, HotEntry entry, EventBuffer* events);
+
+  // The entry, now the most recently used.
+  std::shared_ptr<const HotEntry> Lookup(std::string_view key);
+  // The entry, its place unchanged.
+  std::shared_ptr<const HotEntry> Peek(std::string_view key) const;
+  // Replaces the tag if the entry is still `entry`. Lookup's result stays as it was.
+  void Retag(std::string_view key, const std::shared_ptr<const HotEntry>& entry, HotTag tag);
+  // Attaches a companion if the entry is still `entry` and has none.
+  void Attach(std::string_view key, const std::shared_ptr<const HotEntry>& entry,
+              std::shared_ptr<void> companion);
+
+  bool Erase(std::string_view key);
+  void Clear();
+
+  void SetCapacity(int64_t capacity_bytes, EventBuffer* events);
+  int64_t capacity_bytes() const;
+  int64_t total_charge_bytes() const;
+  int64_t entry_count() const;
+  std::vector<std::string> keys() const;  // Least recently used first.
+
+  // Taken before a fork and released after it in both processes.
+  void LockForFork();
+  void UnlockAfterFork();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace barcache
