@@ -51,6 +51,8 @@ class ByteBuffer {
   ~ByteBuffer();
   // Sets the size; the content is undefined afterwards. False: out of memory, unchanged.
   [[nodiscard]] bool Reset(size_t size);
+  // Keeps the first `size` bytes, or all if there are fewer.
+  void Truncate(size_t size);
   uint8_t* data() { return data_; }
   const uint8_t* data() const { return data_; }
   size_t size() const { return size_; }

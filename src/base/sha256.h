@@ -1,5 +1,6 @@
 // SHA-256 (FIPS 180-4) through OpenSSL: the only file that includes it is sha256.cc.
 // Thread safety: all functions may be called from any thread, also after a fork.
+// Errors: std::bad_alloc, never a wrong digest.
 #pragma once
 
 #include <array>

@@ -1,0 +1,375 @@
+// The confined cache directory on Linux: openat and its kin, never a path built by hand.
+#include "base/file_system.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <system_error>
+#include <utility>
+
+#include "base/sha256.h"
+
+namespace barcache {
+namespace {
+
+constexpr size_t kAlignment = 64;
+
+struct DirDeleter {
+  void operator()(DIR* dir) const { ::closedir(dir); }
+};
+
+std::string PathInside(const std::string& directory, std::string_view name) {
+  return directory + "/" + std::string(name);
+}
+
+Status RefuseName(std::string_view name) {
+  std::string message = "refused the file name '";
+  message.append(name).append("': it must be one plain path component");
+  return {ErrorCode::kInvalidArgument, std::move(message)};
+}
+
+Status LeftInPlace(const std::string& path) {
+  std::string message = "did not remove '";
+  message.append(path).append("', which is not a file; remove it by hand if it is not needed");
+  return {ErrorCode::kIo, std::move(message)};
+}
+
+Status OverBudget(const std::string& path, int64_t size_bytes, int64_t max_bytes) {
+  std::string message = "did not read '";
+  message.append(path).append("': its ").append(std::to_string(size_bytes));
+  message.append(" bytes are more than the ").append(std::to_string(max_bytes));
+  message.append(" allowed; raise that budget to read it");
+  return {ErrorCode::kOverBudget, std::move(message)};
+}
+
+// What a user can do about it; "" where the error says it all.
+std::string_view AdviceFor(int error) {
+  switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+      return "; free some space, or lower the capacity of the cold tier";
+    case EFBIG:
+      return "; raise the file size limit (ulimit -f)";
+    case EROFS:
+      return "; choose a writable directory, or open the cache read-only";
+    case EACCES:
+    case EPERM:
+      return "; check owner and permissions";
+    case EMFILE:
+    case ENFILE:
+      return "; raise the limit of open files (ulimit -n)";
+    case ENOENT:
+      return "; check that it exists";
+    case ENOTDIR:
+    case EEXIST:
+      return "; move away what is in the way, or choose another path";
+    case EIO:
+      return "; check the disk";
+    case ENOMEM:
+      return "; free some memory";
+    default:
+      return "";
+  }
+}
+
+ErrorCode CodeFor(int error) {
+  switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+      return ErrorCode::kNoSpace;
+    case EROFS:
+      return ErrorCode::kReadOnly;
+    case ENOMEM:
+      return ErrorCode::kOutOfMemory;
+    default:
+      return ErrorCode::kIo;
+  }
+}
+
+// 0, or the errno.
+int WriteAll(int fd, std::span<const uint8_t> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      return errno;
+    }
+    if (written == 0) return EIO;  // Not for a regular file; never spin on it.
+    bytes = bytes.subspan(static_cast<size_t>(written));
+  }
+  return 0;
+}
+
+// Reads up to `size` bytes; fewer when the file ends earlier. The number read, or -errno.
+ssize_t ReadUpTo(int fd, uint8_t* data, size_t size) {
+  size_t done = 0;
+  while (done < size) {
+    const ssize_t got = ::read(fd, data + done, size - done);
+    if (got < 0) {
+      if (errno == EINTR) continue;
+      return -errno;
+    }
+    if (got == 0) break;
+    done += static_cast<size_t>(got);
+  }
+  return static_cast<ssize_t>(done);
+}
+
+int Sync(int fd) {
+  while (::fsync(fd) != 0) {
+    if (errno != EINTR) return errno;
+  }
+  return 0;
+}
+
+// A delayed write error may first show up here. EINTR: Linux has closed it all the same.
+int CloseChecked(FileDescriptor* fd) {
+  return ::close(fd->Release()) != 0 && errno != EINTR ? errno : 0;
+}
+
+bool IsDirectory(const std::string& path) {
+  struct stat info{};
+  return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+// Makes the name of a new directory survive a power cut. Best effort: the directory is usable.
+void SyncParent(const std::string& path) {
+  const size_t slash = path.rfind('/', path.find_last_not_of('/'));
+  const std::string parent(slash == std::string::npos ? std::string(".")
+                                                      : path.substr(0, slash + 1));
+  FileDescriptor fd(::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd.valid()) (void)Sync(fd.get());
+}
+
+Status MakeOneDirectory(const std::string& path) {
+  if (IsDirectory(path)) return {};
+  if (::mkdir(path.c_str(), 0700) != 0) {
+    const int error = errno;
+    // Another process may have been faster.
+    if (error == EEXIST && IsDirectory(path)) return {};
+    return StatusFromErrno(error, "make directory", path);
+  }
+  SyncParent(path);
+  return {};
+}
+
+}  // namespace
+
+FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
+  if (this != &other) {
+    Close();
+    fd_ = other.Release();
+  }
+  return *this;
+}
+
+int FileDescriptor::Release() { return std::exchange(fd_, -1); }
+
+void FileDescriptor::Close() {
+  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+}
+
+ByteBuffer::ByteBuffer(ByteBuffer&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      capacity_(std::exchange(other.capacity_, 0)) {}
+
+ByteBuffer& ByteBuffer::operator=(ByteBuffer&& other) noexcept {
+  if (this != &other) {
+    std::free(data_);
+    data_ = std::exchange(other.data_, nullptr);
+    size_ = std::exchange(other.size_, 0);
+    capacity_ = std::exchange(other.capacity_, 0);
+  }
+  return *this;
+}
+
+ByteBuffer::~ByteBuffer() { std::free(data_); }
+
+bool ByteBuffer::Reset(size_t size) {
+  if (size > capacity_) {
+    if (size > SIZE_MAX - kAlignment) return false;
+    const size_t capacity = (size + kAlignment - 1) / kAlignment * kAlignment;
+    void* data = std::aligned_alloc(kAlignment, capacity);
+    if (data == nullptr) return false;
+    std::free(data_);
+    data_ = static_cast<uint8_t*>(data);
+    capacity_ = capacity;
+  }
+  size_ = size;
+  return true;
+}
+
+void ByteBuffer::Truncate(size_t size) { size_ = std::min(size_, size); }
+
+Result<Directory> Directory::Open(const std::string& path, bool read_only) {
+  if (!read_only) BARCACHE_RETURN_IF_ERROR(MakeDirectories(path));
+  FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid()) return StatusFromErrno(errno, "open directory", path);
+  return Directory(path, std::move(fd));
+}
+
+Result<std::optional<ByteBuffer>> Directory::ReadFile(const std::string& name,
+                                                      int64_t max_bytes) const {
+  if (!IsConfinedName(name)) return std::optional<ByteBuffer>();
+  // O_NONBLOCK: opening a FIFO must not wait for a writer.
+  FileDescriptor fd(
+      ::openat(fd_.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+  if (!fd.valid()) {
+    const int error = errno;
+    // ELOOP: a symbolic link. ENXIO, ENODEV: a socket, a device without a driver.
+    if (error == ENOENT || error == ELOOP || error == ENXIO || error == ENODEV) {
+      return std::optional<ByteBuffer>();
+    }
+    return StatusFromErrno(error, "open", PathInside(path_, name));
+  }
+  struct stat info{};
+  if (::fstat(fd.get(), &info) != 0) {
+    return StatusFromErrno(errno, "examine", PathInside(path_, name));
+  }
+  if (!S_ISREG(info.st_mode)) return std::optional<ByteBuffer>();
+  if (info.st_size > max_bytes) {
+    return OverBudget(PathInside(path_, name), info.st_size, max_bytes);
+  }
+  ByteBuffer buffer;
+  if (!buffer.Reset(static_cast<size_t>(info.st_size))) {
+    return StatusFromErrno(ENOMEM, "hold in memory", PathInside(path_, name));
+  }
+  const ssize_t got = ReadUpTo(fd.get(), buffer.data(), buffer.size());
+  if (got < 0) return StatusFromErrno(static_cast<int>(-got), "read", PathInside(path_, name));
+  buffer.Truncate(static_cast<size_t>(got));
+  return std::optional<ByteBuffer>(std::move(buffer));
+}
+
+Status Directory::WriteFileAtomically(const std::string& name, std::span<const uint8_t> bytes,
+                                      bool durable) const {
+  if (!IsConfinedName(name)) return RefuseName(name);
+  const std::string temp_name = ".tmp-" + RandomHex32();
+  FileDescriptor fd(::openat(fd_.get(), temp_name.c_str(),
+                             O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!fd.valid()) return StatusFromErrno(errno, "create", PathInside(path_, temp_name));
+
+  const char* action = "write";
+  std::string victim = temp_name;  // What a failure has to take away again.
+  int error = WriteAll(fd.get(), bytes);
+  if (error == 0 && durable) {
+    // Never retried: after a failed fsync the kernel may have dropped the pages.
+    action = "sync";
+    error = Sync(fd.get());
+  }
+  if (error == 0) {
+    action = "close";
+    error = CloseChecked(&fd);
+  }
+  if (error == 0) {
+    action = "rename";
+    if (::renameat(fd_.get(), temp_name.c_str(), fd_.get(), name.c_str()) != 0) error = errno;
+  }
+  if (error == 0 && durable) {
+    action = "sync the directory of";
+    victim = name;
+    error = Sync(fd_.get());
+  }
+  if (error == 0) return {};
+  ::unlinkat(fd_.get(), victim.c_str(), 0);
+  return StatusFromErrno(error, action, PathInside(path_, name));
+}
+
+Status Directory::RemoveFile(const std::string& name) const {
+  if (!IsConfinedName(name)) return RefuseName(name);
+  struct stat info{};
+  if (::fstatat(fd_.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (errno == ENOENT) return {};
+    return StatusFromErrno(errno, "examine", PathInside(path_, name));
+  }
+  if (!S_ISREG(info.st_mode) && !S_ISLNK(info.st_mode)) {
+    return LeftInPlace(PathInside(path_, name));
+  }
+  if (::unlinkat(fd_.get(), name.c_str(), 0) != 0 && errno != ENOENT) {
+    return StatusFromErrno(errno, "remove", PathInside(path_, name));
+  }
+  return {};
+}
+
+Result<std::vector<FileInfo>> Directory::List() const {
+  // A descriptor of its own: the position in the directory is then not shared with other threads.
+  FileDescriptor fd(::openat(fd_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid()) return StatusFromErrno(errno, "list", path_);
+  std::unique_ptr<DIR, DirDeleter> dir(::fdopendir(fd.get()));
+  if (dir == nullptr) return StatusFromErrno(errno, "list", path_);
+  fd.Release();  // closedir closes it.
+
+  std::vector<FileInfo> files;
+  while (true) {
+    errno = 0;
+    const dirent* entry = ::readdir(dir.get());
+    if (entry == nullptr) {
+      if (errno != 0) return StatusFromErrno(errno, "list", path_);
+      return files;
+    }
+    const std::string name = entry->d_name;
+    if (name == "." || name == "..") continue;
+    struct stat info{};
+    if (::fstatat(fd_.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
+      if (errno == ENOENT) continue;  // Gone meanwhile.
+      return StatusFromErrno(errno, "examine", PathInside(path_, name));
+    }
+    files.push_back(FileInfo{.name = name,
+                             .size_bytes = info.st_size,
+                             .modified_s = info.st_mtim.tv_sec,
+                             .is_regular = S_ISREG(info.st_mode)});
+  }
+}
+
+bool IsConfinedName(std::string_view name) {
+  constexpr size_t kMaxNameBytes = 255;
+  return !name.empty() && name.size() <= kMaxNameBytes && name != "." && name != ".." &&
+         name.find('/') == std::string_view::npos && name.find('\0') == std::string_view::npos;
+}
+
+Status MakeDirectories(const std::string& path) {
+  if (path.empty() || path.find('\0') != std::string::npos) {
+    return {ErrorCode::kInvalidArgument,
+            "a directory's path is empty or holds a NUL character: give another one"};
+  }
+  // Every prefix that ends before a slash, then the whole.
+  for (size_t slash = path.find('/', 1); slash != std::string::npos;
+       slash = path.find('/', slash + 1)) {
+    if (path[slash - 1] == '/') continue;
+    BARCACHE_RETURN_IF_ERROR(MakeOneDirectory(path.substr(0, slash)));
+  }
+  return MakeOneDirectory(path);
+}
+
+Status StatusFromErrno(int error, std::string_view what, std::string_view path) {
+  std::string message = "could not ";
+  message.append(what).append(" '").append(path).append("': ");
+  message.append(std::generic_category().message(error)).append(AdviceFor(error));
+  return {CodeFor(error), std::move(message), error};
+}
+
+std::string RandomHex32() {
+  std::array<uint8_t, 16> bytes{};
+  ssize_t got = -1;
+  do {
+    got = ::getrandom(bytes.data(), bytes.size(), 0);
+  } while (got < 0 && errno == EINTR);
+  if (got != static_cast<ssize_t>(bytes.size())) {
+    // The call may be filtered in a sandbox; the standard library knows other ways.
+    std::random_device device;
+    for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(device());
+  }
+  return HexEncode(bytes);
+}
+
+}  // namespace barcache
