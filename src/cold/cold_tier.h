@@ -13,6 +13,7 @@
 // the outcome is a value.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -31,6 +32,17 @@
 
 namespace barcache {
 
+// Uses counted in memory and not yet written. Victims are chosen only after these are applied,
+// inside the same transaction; only then are they taken at all.
+class PendingTouches {
+ public:
+  virtual ~PendingTouches() = default;
+  // Hands over what is pending, oldest use first. Called with the catalog's writer lock held.
+  virtual std::vector<Touch> Take() = 0;
+  // Says what became of the last Take: written, or to be kept for later.
+  virtual void Settle(bool written) = 0;
+};
+
 struct ColdHit {
   Frame frame;
   EntryInfo entry;
@@ -45,7 +57,7 @@ struct WriteRequest {
   std::string_view request_json;  // "": unknown.
   int64_t capacity_bytes = 0;
   EvictionPolicy policy = EvictionPolicy::kLru;
-  const std::vector<Touch>* touches = nullptr;  // Written in the same transaction.
+  PendingTouches* touches = nullptr;
 };
 
 struct WriteOutcome {
@@ -57,6 +69,9 @@ struct WriteOutcome {
   Epoch epoch;                            // Valid for the hot tier's tag; unsettled: do not keep.
   std::vector<std::string> evicted_keys;  // To be dropped from the hot tier.
 };
+
+enum class Verdict;  // cold/verification.h
+struct Verified;
 
 class ColdTier {
  public:
@@ -80,7 +95,7 @@ class ColdTier {
 
   // Evicts down to the capacity if above it.
   Result<std::vector<std::string>> Evict(int64_t capacity_bytes, EvictionPolicy policy,
-                                         const std::vector<Touch>& touches, EventBuffer* events);
+                                         PendingTouches* touches, EventBuffer* events);
 
   // Compares every row with its file and every file with its row. With `repair`: drops bad rows,
   // removes orphans older than the grace time, recounts totals.
@@ -90,10 +105,24 @@ class ColdTier {
 
  private:
   ColdTier(const CacheOptions& options, Directory directory, Catalog* catalog, const Clock* clock);
+  Verified Verify(const EntryInfo& entry, const std::vector<std::string>* columns) const;
+  void Drop(const EntryInfo& entry, Verdict verdict, EventBuffer* events);
+  uint64_t NextGeneration(uint64_t standing_generation);
+  Result<WriteOutcome> Commit(const WriteRequest& request, const NewEntry& entry,
+                              EventBuffer* events);
+  Result<WriteOutcome> RefuseTooLarge(const WriteRequest& request, int64_t size_bytes,
+                                      EventBuffer* events);
+  std::vector<std::string> Unlink(const std::vector<Victim>& victims, EventBuffer* events) const;
+  void UnlinkOwned(const std::string& cache_key, const std::string& path,
+                   EventBuffer* events) const;
+  Status CheckFiles(const std::vector<EntryInfo>& entries, bool repair, CheckReport* report,
+                    EventBuffer* events);
+
   CacheOptions options_;
   Directory directory_;
   Catalog* catalog_;
   const Clock* clock_;
+  std::atomic<uint64_t> last_generation_{0};
 };
 
 }  // namespace barcache

@@ -1,0 +1,91 @@
+#include "cold/cold_events.h"
+
+#include <string>
+
+namespace barcache {
+namespace {
+
+double Megabytes(int64_t bytes) { return static_cast<double>(bytes) / (1024.0 * 1024.0); }
+
+Event MakeEvent(EventLevel level, const char* name, std::string_view cache_key) {
+  Event event{level, name, {}};
+  event.fields.emplace_back("cache_key", std::string(cache_key));
+  return event;
+}
+
+}  // namespace
+
+Event VerificationFailed(const EntryInfo& entry, const Verified& verified) {
+  switch (verified.verdict) {
+    case Verdict::kMissing: {
+      Event event = MakeEvent(EventLevel::kError, "cache_file_missing", entry.cache_key);
+      event.fields.emplace_back("parquet_path", entry.parquet_path);
+      return event;
+    }
+    case Verdict::kWrongBytes: {
+      Event event = MakeEvent(EventLevel::kError, "cache_checksum_mismatch", entry.cache_key);
+      event.fields.emplace_back("expected", entry.checksum);
+      event.fields.emplace_back("actual", verified.actual_checksum.empty()
+                                              ? "a file of another size"
+                                              : verified.actual_checksum);
+      return event;
+    }
+    case Verdict::kNotConfined: {
+      Event event = MakeEvent(EventLevel::kError, "cache_path_refused", entry.cache_key);
+      event.fields.emplace_back("parquet_path", entry.parquet_path);
+      return event;
+    }
+    case Verdict::kWrongKey: {
+      Event event = MakeEvent(EventLevel::kError, "cache_entry_mismatch", entry.cache_key);
+      event.fields.emplace_back("parquet_path", entry.parquet_path);
+      return event;
+    }
+    default: {
+      const char* name = verified.verdict == Verdict::kUndecodable ? "cache_file_undecodable"
+                                                                   : "cache_file_unreadable";
+      Event event = MakeEvent(EventLevel::kError, name, entry.cache_key);
+      event.fields.emplace_back("parquet_path", entry.parquet_path);
+      event.fields.emplace_back("error", verified.status.message());
+      return event;
+    }
+  }
+}
+
+Event CatalogUnreadable(std::string_view cache_key, const Status& status) {
+  Event event = MakeEvent(EventLevel::kError, "cache_catalog_unreadable", cache_key);
+  event.fields.emplace_back("error", status.message());
+  return event;
+}
+
+Event FileDeleted(std::string_view cache_key, std::string_view path) {
+  Event event = MakeEvent(EventLevel::kInfo, "cache_file_deleted", cache_key);
+  event.fields.emplace_back("path", std::string(path));
+  return event;
+}
+
+Event TooLargeForColdTier(std::string_view cache_key, int64_t size_bytes, int64_t capacity_bytes) {
+  Event event = MakeEvent(EventLevel::kWarning, "dataframe_too_large_for_cold_cache", cache_key);
+  event.fields.emplace_back("df_size_mb", Megabytes(size_bytes));
+  event.fields.emplace_back("max_size_mb", Megabytes(capacity_bytes));
+  return event;
+}
+
+Event EvictionTriggered(int64_t total_bytes, int64_t capacity_bytes) {
+  Event event{EventLevel::kInfo, "cold_cache_eviction_triggered", {}};
+  event.fields.emplace_back("total_size_mb", Megabytes(total_bytes));
+  event.fields.emplace_back("max_size_mb", Megabytes(capacity_bytes));
+  return event;
+}
+
+Event Evicted(RankOrder order, const Victim& victim) {
+  if (order == RankOrder::kLeastRecentlyUsed) {
+    Event event = MakeEvent(EventLevel::kInfo, "lru_eviction", victim.cache_key);
+    event.fields.emplace_back("last_accessed", victim.last_accessed);
+    return event;
+  }
+  Event event = MakeEvent(EventLevel::kInfo, "size_eviction", victim.cache_key);
+  event.fields.emplace_back("size_mb", Megabytes(victim.size_bytes));
+  return event;
+}
+
+}  // namespace barcache

@@ -1,0 +1,22 @@
+// The log lines of the cold tier (names and fields: drop-in contract, 1c). Pure functions.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "barcache/stats.h"
+#include "base/event.h"
+#include "catalog/catalog.h"
+#include "cold/verification.h"
+#include "policy/eviction.h"
+
+namespace barcache {
+
+Event VerificationFailed(const EntryInfo& entry, const Verified& verified);
+Event CatalogUnreadable(std::string_view cache_key, const Status& status);
+Event FileDeleted(std::string_view cache_key, std::string_view path);
+Event TooLargeForColdTier(std::string_view cache_key, int64_t size_bytes, int64_t capacity_bytes);
+Event EvictionTriggered(int64_t total_bytes, int64_t capacity_bytes);
+Event Evicted(RankOrder order, const Victim& victim);
+
+}  // namespace barcache

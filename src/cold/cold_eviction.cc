@@ -1,0 +1,132 @@
+// ColdTier: the transaction of a put, and eviction inside it.
+
+#include <utility>
+
+#include "cold/cold_events.h"
+#include "cold/cold_tier.h"
+#include "policy/eviction.h"
+
+namespace barcache {
+namespace {
+
+VictimOrder CatalogOrder(RankOrder order) {
+  switch (order) {
+    case RankOrder::kLargest:
+      return VictimOrder::kLargest;
+    case RankOrder::kLargestOfOldHalf:
+      return VictimOrder::kLargestOfOldHalf;
+    case RankOrder::kLeastRecentlyUsed:
+      break;
+  }
+  return VictimOrder::kLeastRecentlyUsed;
+}
+
+// The old half changes with every victim, so it is asked for one at a time; the other orders
+// stay as they are while victims leave.
+int64_t BatchSize(RankOrder order) { return order == RankOrder::kLargestOfOldHalf ? 1 : 32; }
+
+struct Eviction {
+  std::vector<Victim> victims;
+  bool took_touches = false;
+};
+
+// Removes rows in `order` while `progress` wants more. False: the order ran dry.
+Result<bool> EvictInOrder(CatalogWriter* writer, RankOrder order, std::string_view except_key,
+                          bool to_capacity_only, EvictionProgress* progress, Eviction* eviction,
+                          EventBuffer* events) {
+  const auto wants_more = [&] {
+    return to_capacity_only ? progress->AboveCapacity() : progress->WantsMore();
+  };
+  while (wants_more()) {
+    BARCACHE_ASSIGN_OR_RETURN(
+        auto candidates, writer->Candidates(CatalogOrder(order), BatchSize(order), except_key));
+    if (candidates.empty()) return false;
+    for (Victim& candidate : candidates) {
+      if (!wants_more()) break;
+      BARCACHE_ASSIGN_OR_RETURN(auto erased, writer->Erase(candidate.cache_key));
+      if (!erased) continue;
+      progress->Removed(candidate.size_bytes);
+      events->push_back(Evicted(order, candidate));
+      eviction->victims.push_back(std::move(candidate));
+    }
+  }
+  return true;
+}
+
+// Inside the transaction: pending touches first, so that the order of use is true.
+Result<Eviction> EvictRows(CatalogWriter* writer, EvictionPolicy policy, int64_t capacity_bytes,
+                           std::string_view except_key, PendingTouches* touches,
+                           EventBuffer* events) {
+  Eviction eviction;
+  BARCACHE_ASSIGN_OR_RETURN(const CatalogTotals totals, writer->Totals());
+  const EvictionPlan plan = PlanEviction(policy, {totals.size_bytes, capacity_bytes});
+  if (!plan.needed) return eviction;
+  events->push_back(EvictionTriggered(totals.size_bytes, capacity_bytes));
+  if (touches != nullptr) {
+    eviction.took_touches = true;
+    const Status applied = writer->ApplyTouches(touches->Take());
+    if (!applied.ok()) {
+      touches->Settle(false);
+      return applied;
+    }
+  }
+  EvictionProgress progress(plan, totals.size_bytes);
+  auto done = EvictInOrder(writer, plan.first, except_key, false, &progress, &eviction, events);
+  if (done.ok() && !*done) {
+    done = EvictInOrder(writer, plan.then, except_key, true, &progress, &eviction, events);
+  }
+  if (!done.ok()) {
+    if (eviction.took_touches) touches->Settle(false);
+    return done.status();
+  }
+  return eviction;
+}
+
+}  // namespace
+
+Result<WriteOutcome> ColdTier::Commit(const WriteRequest& request, const NewEntry& entry,
+                                      EventBuffer* events) {
+  BARCACHE_ASSIGN_OR_RETURN(CatalogWriter writer, catalog_->BeginWrite());
+  const Epoch before = catalog_->EpochOf(entry.cache_key);
+  BARCACHE_ASSIGN_OR_RETURN(const UpsertOutcome upsert, writer.Upsert(entry));
+  if (!request.backtest_id.empty()) {
+    BARCACHE_ASSIGN_OR_RETURN(bool linked,
+                              writer.Link(request.backtest_id, entry.cache_key, entry.now_s));
+    (void)linked;
+  }
+  BARCACHE_ASSIGN_OR_RETURN(const Eviction eviction,
+                            EvictRows(&writer, request.policy, request.capacity_bytes,
+                                      entry.cache_key, request.touches, events));
+  const Status committed = writer.Commit();
+  if (eviction.took_touches) request.touches->Settle(committed.ok());
+  BARCACHE_RETURN_IF_ERROR(committed);
+
+  WriteOutcome outcome;
+  outcome.admitted = true;
+  outcome.superseded = !upsert.stored;
+  outcome.checksum = entry.checksum;
+  outcome.generation = entry.generation;
+  outcome.size_bytes = entry.size_bytes;
+  // A commit moves a bucket by exactly two. Reading the counter now could hide a replacement
+  // that somebody else made since.
+  outcome.epoch = before;
+  outcome.epoch.bucket += 2;
+  if (upsert.stored && !upsert.replaced_path.empty()) {
+    UnlinkOwned(entry.cache_key, upsert.replaced_path, events);
+  }
+  outcome.evicted_keys = Unlink(eviction.victims, events);
+  return outcome;
+}
+
+Result<std::vector<std::string>> ColdTier::Evict(int64_t capacity_bytes, EvictionPolicy policy,
+                                                 PendingTouches* touches, EventBuffer* events) {
+  BARCACHE_ASSIGN_OR_RETURN(CatalogWriter writer, catalog_->BeginWrite());
+  BARCACHE_ASSIGN_OR_RETURN(const Eviction eviction,
+                            EvictRows(&writer, policy, capacity_bytes, "", touches, events));
+  const Status committed = writer.Commit();
+  if (eviction.took_touches) touches->Settle(committed.ok());
+  BARCACHE_RETURN_IF_ERROR(committed);
+  return Unlink(eviction.victims, events);
+}
+
+}  // namespace barcache

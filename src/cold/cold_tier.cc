@@ -1,0 +1,214 @@
+#include "cold/cold_tier.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "barcache/cache_key.h"
+#include "base/sha256.h"
+#include "cold/cold_events.h"
+#include "cold/entry_stamp.h"
+#include "cold/verification.h"
+
+namespace barcache {
+
+ColdTier::ColdTier(const CacheOptions& options, Directory directory, Catalog* catalog,
+                   const Clock* clock)
+    : options_(options), directory_(std::move(directory)), catalog_(catalog), clock_(clock) {}
+
+Result<std::unique_ptr<ColdTier>> ColdTier::Open(const CacheOptions& options, Catalog* catalog,
+                                                 const Clock* clock) {
+  BARCACHE_ASSIGN_OR_RETURN(Directory directory,
+                            Directory::Open(options.cache_directory, options.read_only));
+  return std::unique_ptr<ColdTier>(new ColdTier(options, std::move(directory), catalog, clock));
+}
+
+Result<std::optional<ColdHit>> ColdTier::Read(std::string_view cache_key,
+                                              const std::vector<std::string>* columns,
+                                              EventBuffer* events) {
+  // A replacement by somebody else may unlink the file between row and read: then the row has
+  // changed and the read starts over. Each turn needs another replacement, so a few suffice.
+  constexpr int kMaxTurns = 16;
+  for (int turn = 0; turn < kMaxTurns; ++turn) {
+    const Epoch epoch = catalog_->EpochOf(cache_key);
+    auto found = catalog_->Find(cache_key);
+    if (!found.ok()) {
+      events->push_back(CatalogUnreadable(cache_key, found.status()));
+      return std::optional<ColdHit>();
+    }
+    if (!found->has_value()) return std::optional<ColdHit>();
+    EntryInfo entry = std::move(**found);
+
+    Verified verified = Verify(entry, columns);
+    if (verified.verdict == Verdict::kGood) {
+      return std::optional<ColdHit>(ColdHit{std::move(verified.frame), std::move(entry), epoch});
+    }
+    if (verified.verdict == Verdict::kNoSuchColumn) return verified.status;
+
+    auto again = catalog_->Find(cache_key);
+    if (again.ok() && (!again->has_value() || (*again)->parquet_path != entry.parquet_path ||
+                       (*again)->checksum != entry.checksum)) {
+      continue;
+    }
+    events->push_back(VerificationFailed(entry, verified));
+    if (verified.drops()) Drop(entry, verified.verdict, events);
+    return std::optional<ColdHit>();
+  }
+  return std::optional<ColdHit>();
+}
+
+Verified ColdTier::Verify(const EntryInfo& entry, const std::vector<std::string>* columns) const {
+  Verified result;
+  if (!IsConfinedName(entry.parquet_path)) {
+    result.verdict = Verdict::kNotConfined;
+    return result;
+  }
+  auto file = directory_.ReadFile(entry.parquet_path, std::max<int64_t>(entry.size_bytes, 0));
+  if (!file.ok()) {
+    result.verdict = file.status().code() == ErrorCode::kOverBudget ? Verdict::kWrongBytes
+                                                                    : Verdict::kUnreadable;
+    result.status = file.status();
+    return result;
+  }
+  if (!file->has_value()) {
+    result.verdict = Verdict::kMissing;
+    return result;
+  }
+  const auto bytes = (*file)->bytes();
+  result.actual_checksum = Sha256Hex(bytes);
+  if (result.actual_checksum != entry.checksum) {
+    result.verdict = Verdict::kWrongBytes;
+    return result;
+  }
+  // The budget scales with the file so that a large honest frame is never refused.
+  DecodeLimits limits;
+  limits.max_decoded_bytes =
+      std::max(options_.decode_budget_bytes, 100 * static_cast<int64_t>(bytes.size()));
+  auto decoded = columns == nullptr ? DecodeParquet(bytes, limits)
+                                    : DecodeParquetColumns(bytes, limits, *columns);
+  if (!decoded.ok()) {
+    result.verdict = VerdictOfDecodeError(decoded.status().code());
+    result.status = decoded.status();
+    return result;
+  }
+  result.verdict = CompareStamp(entry, decoded->key_values);
+  if (result.verdict == Verdict::kGood) result.frame = std::move(decoded->frame);
+  return result;
+}
+
+void ColdTier::Drop(const EntryInfo& entry, Verdict verdict, EventBuffer* events) {
+  if (options_.read_only) return;
+  // Best effort: a get never fails for what is on disk. What cannot be dropped now is met again
+  // by the next read.
+  auto writer = catalog_->BeginWrite();
+  if (!writer.ok()) return;
+  auto erased = writer->EraseIf(entry.cache_key, entry.parquet_path, entry.checksum);
+  if (!erased.ok() || !*erased || !writer->Commit().ok()) return;
+  // A file that belongs to another key (a swapped row) is that key's business.
+  if (verdict == Verdict::kWrongBytes || verdict == Verdict::kUndecodable) {
+    UnlinkOwned(entry.cache_key, entry.parquet_path, events);
+  }
+}
+
+uint64_t ColdTier::NextGeneration(uint64_t standing_generation) {
+  const int64_t now_ns = clock_->WallNs();
+  uint64_t last = last_generation_.load();
+  uint64_t next = 0;
+  do {
+    next = std::max(
+        {static_cast<uint64_t>(std::max<int64_t>(now_ns, 1)), last + 1, standing_generation + 1});
+  } while (!last_generation_.compare_exchange_weak(last, next));
+  return next;
+}
+
+Result<WriteOutcome> ColdTier::Write(const WriteRequest& request, EventBuffer* events) {
+  BARCACHE_ASSIGN_OR_RETURN(auto standing, catalog_->Find(request.cache_key));
+  const int64_t now_s = clock_->WallSeconds();
+
+  EntryStamp stamp;
+  stamp.catalog_id = catalog_->catalog_id();
+  stamp.generation = NextGeneration(standing ? standing->generation : 0);
+  stamp.dataset_id = request.dataset_id;
+  stamp.created_at = standing ? standing->created_at : now_s;
+  stamp.cache_key = request.cache_key;
+  stamp.request_json = request.request_json;
+  BARCACHE_ASSIGN_OR_RETURN(ByteBuffer bytes, EncodeParquet(*request.frame, WriteStamp(stamp)));
+
+  NewEntry entry;
+  entry.cache_key = stamp.cache_key;
+  entry.dataset_id = request.dataset_id;
+  entry.size_bytes = static_cast<int64_t>(bytes.size());
+  entry.generation = stamp.generation;
+  entry.request_json = stamp.request_json;
+  entry.now_s = now_s;
+  if (entry.size_bytes > request.capacity_bytes) {
+    return RefuseTooLarge(request, entry.size_bytes, events);
+  }
+  entry.checksum = Sha256Hex(bytes.bytes());
+  entry.parquet_path = EntryFileName(request.cache_key, entry.generation, entry.checksum);
+
+  BARCACHE_RETURN_IF_ERROR(directory_.WriteFileAtomically(
+      entry.parquet_path, bytes.bytes(), options_.durability == Durability::kFull));
+  auto outcome = Commit(request, entry, events);
+  if (!outcome.ok() || outcome->superseded) {
+    (void)directory_.RemoveFile(entry.parquet_path);  // No row speaks of it: Check would find it.
+  }
+  return outcome;
+}
+
+Result<WriteOutcome> ColdTier::RefuseTooLarge(const WriteRequest& request, int64_t size_bytes,
+                                              EventBuffer* events) {
+  events->push_back(TooLargeForColdTier(request.cache_key, size_bytes, request.capacity_bytes));
+  BARCACHE_ASSIGN_OR_RETURN(bool erased, Erase(request.cache_key, events));
+  (void)erased;
+  return WriteOutcome{};
+}
+
+Result<bool> ColdTier::Erase(std::string_view cache_key, EventBuffer* events) {
+  BARCACHE_ASSIGN_OR_RETURN(CatalogWriter writer, catalog_->BeginWrite());
+  BARCACHE_ASSIGN_OR_RETURN(auto victim, writer.Erase(cache_key));
+  if (!victim) return false;
+  BARCACHE_RETURN_IF_ERROR(writer.Commit());
+  UnlinkOwned(victim->cache_key, victim->parquet_path, events);
+  return true;
+}
+
+Result<std::vector<std::string>> ColdTier::EraseBacktest(std::string_view backtest_id,
+                                                         bool keep_shared, EventBuffer* events) {
+  BARCACHE_ASSIGN_OR_RETURN(CatalogWriter writer, catalog_->BeginWrite());
+  BARCACHE_ASSIGN_OR_RETURN(auto victims, writer.EraseBacktest(backtest_id, keep_shared));
+  BARCACHE_RETURN_IF_ERROR(writer.Commit());
+  return Unlink(victims, events);
+}
+
+Result<std::vector<std::string>> ColdTier::EraseAll(EventBuffer* events) {
+  BARCACHE_ASSIGN_OR_RETURN(CatalogWriter writer, catalog_->BeginWrite());
+  BARCACHE_ASSIGN_OR_RETURN(auto victims, writer.EraseAll());
+  BARCACHE_RETURN_IF_ERROR(writer.Commit());
+  return Unlink(victims, events);
+}
+
+Result<std::vector<std::string>> ColdTier::EraseUnusedSince(int64_t before_s, EventBuffer* events) {
+  BARCACHE_ASSIGN_OR_RETURN(CatalogWriter writer, catalog_->BeginWrite());
+  BARCACHE_ASSIGN_OR_RETURN(auto victims, writer.EraseUnusedSince(before_s));
+  BARCACHE_RETURN_IF_ERROR(writer.Commit());
+  return Unlink(victims, events);
+}
+
+std::vector<std::string> ColdTier::Unlink(const std::vector<Victim>& victims,
+                                          EventBuffer* events) const {
+  std::vector<std::string> keys;
+  keys.reserve(victims.size());
+  for (const Victim& victim : victims) {
+    UnlinkOwned(victim.cache_key, victim.parquet_path, events);
+    keys.push_back(victim.cache_key);
+  }
+  return keys;
+}
+
+void ColdTier::UnlinkOwned(const std::string& cache_key, const std::string& path,
+                           EventBuffer* events) const {
+  if (!FileBelongsToKey(cache_key, path)) return;
+  if (directory_.RemoveFile(path).ok()) events->push_back(FileDeleted(cache_key, path));
+}
+
+}  // namespace barcache
