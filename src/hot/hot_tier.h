@@ -55,7 +55,9 @@ class HotTier {
   // The entry, its place unchanged.
   std::shared_ptr<const HotEntry> Peek(std::string_view key) const;
   // Replaces the tag if the entry is still `entry`. Lookup's result stays as it was.
-  void Retag(std::string_view key, const std::shared_ptr<const HotEntry>& entry, HotTag tag);
+  // Returns the entry as it is kept from now on (what Attach then expects), or null.
+  std::shared_ptr<const HotEntry> Retag(std::string_view key,
+                                        const std::shared_ptr<const HotEntry>& entry, HotTag tag);
   // Attaches a companion if the entry is still `entry` and has none.
   void Attach(std::string_view key, const std::shared_ptr<const HotEntry>& entry,
               std::shared_ptr<void> companion);
