@@ -6,7 +6,7 @@ set(BARCACHE_ROOMS "" CACHE INTERNAL "Rooms declared so far, lowest first")
 
 function(barcache_compile_settings target)
   target_include_directories(${target} PRIVATE
-    ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/src)
+    ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
   target_compile_options(${target} PRIVATE
     -Wall -Wextra -Wconversion -Werror $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>)
   if(BARCACHE_SANITIZE)
@@ -18,7 +18,7 @@ endfunction()
 
 function(barcache_add_room room)
   cmake_parse_arguments(ROOM "" "" "LINK" ${ARGN})
-  set(folder ${CMAKE_SOURCE_DIR}/src/${room})
+  set(folder ${PROJECT_SOURCE_DIR}/src/${room})
   file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cc)
   file(GLOB tests CONFIGURE_DEPENDS ${folder}/*_test.cc)
   if(tests)
@@ -57,9 +57,10 @@ function(barcache_add_library)
     target_sources(barcache PRIVATE $<TARGET_OBJECTS:barcache_${room}>)
   endforeach()
   target_link_libraries(barcache PUBLIC
-    Threads::Threads OpenSSL::Crypto SQLite::SQLite3 barcache_arrow)
+    Threads::Threads OpenSSL::Crypto SQLite::SQLite3
+    $<BUILD_INTERFACE:barcache_arrow> $<INSTALL_INTERFACE:barcache::arrow>)
   target_include_directories(barcache PUBLIC
-    $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>)
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>)
   target_compile_features(barcache PUBLIC cxx_std_20)
   add_library(barcache::barcache ALIAS barcache)
 endfunction()

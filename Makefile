@@ -1,0 +1,90 @@
+# Every command of the project. Each sets up what it needs: system packages (scripts/system-packages),
+# the virtual environment .venv from requirements/*.txt, the build in build/dev. A second run does
+# only what has changed. `make help` lists the commands.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON := .venv/bin/python
+BUILD := build/dev
+SOURCES_CC = $$(git ls-files --cached --others --exclude-standard '*.cc' '*.h')
+
+.PHONY: help setup build test test-cpp test-python check format format-check lint types stub \
+        stub-check layers demo bench test-install test-rustybt wheel clean
+
+help:  ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+setup:  ## System packages, .venv and the pinned packages of the tests
+	@scripts/setup test
+
+build: setup  ## Build the library, the Python module (in place) and the C++ tests
+	@scripts/build
+
+test: test-cpp test-python  ## All tests, C++ and Python
+
+test-cpp: build  ## The C++ tests
+	@scripts/step "C++ tests"
+	@ctest --test-dir $(BUILD) --output-on-failure --progress -j$$(nproc)
+
+test-python: build  ## The Python tests
+	@scripts/step "Python tests"
+	@$(PYTHON) -m pytest tests/python
+
+check: build  ## Formatters, linters, types, layers, stubs
+	@scripts/setup test check
+	@$(MAKE) format-check lint types stub-check layers
+	@scripts/step "make check: all passed"
+
+format-check:
+	@scripts/step "clang-format, ruff"
+	@.venv/bin/clang-format --dry-run -Werror $(SOURCES_CC)
+	@.venv/bin/ruff format --check --quiet .
+	@.venv/bin/ruff check --quiet .
+
+lint:
+	@scripts/step "clang-tidy"
+	@scripts/clang-tidy $(BUILD)
+
+types:
+	@scripts/step "mypy --strict"
+	@.venv/bin/mypy
+
+stub-check:
+	@scripts/step "python/barcache/_core.pyi is what the module says"
+	@scripts/stub --check
+
+layers:
+	@scripts/step "layers"
+	@$(PYTHON) -m pytest -q tests/python/test_layers.py
+
+format: setup  ## Format C++ and Python in place
+	@scripts/setup check
+	@.venv/bin/clang-format -i $(SOURCES_CC)
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+stub: build  ## Write python/barcache/_core.pyi anew from the built module
+	@scripts/stub
+
+demo: build  ## The guide's three examples on real bars
+	@scripts/setup demo
+	@$(PYTHON) examples/demo.py
+
+bench: build  ## Benchmarks against the peers, side by side in one run
+	@scripts/setup bench
+	@$(PYTHON) -m benchmarks.run
+
+test-install: setup  ## pip install ., the wheel and find_package, each into a bare place
+	@scripts/test-install
+
+test-rustybt: setup  ## Tests against the real rustybt, in a venv of its own (Python 3.12)
+	@scripts/test-rustybt
+
+wheel: setup  ## Build a wheel into dist/
+	@scripts/wheel dist
+
+clean:  ## Remove what was built (not .venv)
+	rm -rf build dist .setup python/barcache/_core.*.so
