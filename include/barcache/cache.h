@@ -45,6 +45,7 @@ struct PutOptions {
 struct GetOptions {
   std::string_view backtest_id;                       // "": no link.
   const std::vector<std::string>* columns = nullptr;  // nullptr: all.
+  bool log_hit = true;  // False: the caller knows that nobody listens at the level of a hit.
 };
 
 // A hit. `entry` is set when the frame is kept hot: its companion may be read, and attached by

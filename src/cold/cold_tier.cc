@@ -120,6 +120,8 @@ uint64_t ColdTier::NextGeneration(uint64_t standing_generation) {
   return next;
 }
 
+void ColdTier::KeepInheritedFiles() { inherited_before_ = NextGeneration(0); }
+
 Result<WriteOutcome> ColdTier::Write(const WriteRequest& request, EventBuffer* events) {
   BARCACHE_ASSIGN_OR_RETURN(auto standing, catalog_->Find(request.cache_key));
   const int64_t now_s = clock_->WallSeconds();
@@ -208,6 +210,10 @@ std::vector<std::string> ColdTier::Unlink(const std::vector<Victim>& victims,
 void ColdTier::UnlinkOwned(const std::string& cache_key, const std::string& path,
                            EventBuffer* events) const {
   if (!FileBelongsToKey(cache_key, path)) return;
+  if (const uint64_t inherited_before = inherited_before_; inherited_before != 0) {
+    EntryFileNameParts parts;
+    if (!ParseEntryFileName(path, &parts) || parts.generation < inherited_before) return;
+  }
   if (directory_.RemoveFile(path).ok()) events->push_back(FileDeleted(cache_key, path));
 }
 

@@ -101,6 +101,10 @@ class ColdTier {
   // removes orphans older than the grace time, recounts totals.
   Result<CheckReport> Check(bool repair, EventBuffer* events);
 
+  // A forked child with a catalog of its own (":memory:") must not unlink what its parent still
+  // serves: files that existed at this moment are left alone from now on.
+  void KeepInheritedFiles();
+
   const Directory& directory() const { return directory_; }
 
  private:
@@ -123,6 +127,7 @@ class ColdTier {
   Catalog* catalog_;
   const Clock* clock_;
   std::atomic<uint64_t> last_generation_{0};
+  std::atomic<uint64_t> inherited_before_{0};  // Generations below belong to the parent.
 };
 
 }  // namespace barcache

@@ -1,0 +1,142 @@
+#include "barcache/cache.h"
+
+#include <utility>
+
+#include "cache/cache_impl.h"
+
+namespace barcache {
+namespace {
+
+Event Initialized(const CacheOptions& options) {
+  Event event{EventLevel::kInfo, "cache_manager_initialized", {}};
+  event.fields.emplace_back("cache_directory", options.cache_directory);
+  event.fields.emplace_back("hot_cache_mb", Megabytes(options.hot_capacity_bytes));
+  event.fields.emplace_back("cold_cache_mb", Megabytes(options.cold_capacity_bytes));
+  event.fields.emplace_back("eviction_policy",
+                            std::string(EvictionPolicyName(options.eviction_policy)));
+  return event;
+}
+
+Event HotTierInitialized(const CacheOptions& options) {
+  Event event{EventLevel::kInfo, "lru_cache_initialized", {}};
+  event.fields.emplace_back("max_size_mb", Megabytes(options.hot_capacity_bytes));
+  return event;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Cache>> Cache::Open(const CacheOptions& options, EventSink sink) {
+  BARCACHE_RETURN_IF_ERROR(options.Validate());
+  auto clock = std::make_unique<SystemClock>();
+  CatalogOptions catalog_options;
+  catalog_options.db_path = options.db_path;
+  catalog_options.read_only = options.read_only;
+  catalog_options.sync_full = options.durability == Durability::kFull;
+  catalog_options.busy_timeout_ms = options.busy_timeout_ms;
+  BARCACHE_ASSIGN_OR_RETURN(auto catalog, Catalog::Open(catalog_options, clock.get()));
+  BARCACHE_ASSIGN_OR_RETURN(auto cold, ColdTier::Open(options, catalog.get(), clock.get()));
+  auto impl = std::make_unique<Impl>(options, std::move(sink), std::move(catalog), std::move(cold),
+                                     std::move(clock));
+  impl->Emit({HotTierInitialized(options), Initialized(options)});
+  return std::unique_ptr<Cache>(new Cache(std::move(impl)));
+}
+
+Cache::Cache(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Cache::~Cache() = default;
+
+Result<std::optional<Hit>> Cache::Get(std::string_view key, const GetOptions& options) {
+  return impl_->Get(key, options);
+}
+
+Status Cache::Put(std::string_view key, const Frame& frame, const PutOptions& options) {
+  return impl_->Put(key, frame, options);
+}
+
+Result<std::string> Cache::GenerateKey(const DataRequest& request) {
+  BARCACHE_ASSIGN_OR_RETURN(const std::string json, CanonicalJson(request));
+  std::string key = KeyOfCanonicalJson(json);
+  impl_->memo.Remember(key, json);
+  return key;
+}
+
+void Cache::RememberRequest(std::string_view key, std::string_view request_json) {
+  impl_->memo.Remember(key, request_json);
+}
+
+Result<std::optional<EntryInfo>> Cache::Find(std::string_view key) { return impl_->Find(key); }
+Result<std::vector<EntryInfo>> Cache::Entries() { return impl_->Entries(); }
+
+Result<int64_t> Cache::EntryCount() {
+  BARCACHE_RETURN_IF_ERROR(impl_->RequireOpen());
+  BARCACHE_ASSIGN_OR_RETURN(const CatalogTotals totals, impl_->catalog->Totals());
+  return totals.entry_count;
+}
+
+Result<int64_t> Cache::TotalSizeBytes() {
+  BARCACHE_RETURN_IF_ERROR(impl_->RequireOpen());
+  BARCACHE_ASSIGN_OR_RETURN(const CatalogTotals totals, impl_->catalog->Totals());
+  return totals.size_bytes;
+}
+
+Result<std::vector<std::string>> Cache::BacktestsOf(std::string_view key) {
+  return impl_->BacktestsOf(key);
+}
+
+Result<std::vector<std::string>> Cache::KeysOf(std::string_view backtest_id) {
+  return impl_->KeysOf(backtest_id);
+}
+
+Result<int64_t> Cache::Erase(std::string_view key) { return impl_->Erase(key); }
+
+Result<int64_t> Cache::EraseBacktest(std::string_view backtest_id, bool keep_shared) {
+  return impl_->EraseBacktest(backtest_id, keep_shared);
+}
+
+Result<int64_t> Cache::EraseUnusedSince(int64_t before_s) {
+  return impl_->EraseUnusedSince(before_s);
+}
+
+Result<int64_t> Cache::Clear() { return impl_->Clear(); }
+Result<int64_t> Cache::EvictIfNeeded() { return impl_->EvictIfNeeded(); }
+Result<CheckReport> Cache::Check(bool repair) { return impl_->Check(repair); }
+
+Result<CacheStatistics> Cache::Statistics(std::optional<int64_t> from_s,
+                                          std::optional<int64_t> to_s) {
+  return impl_->Statistics(from_s, to_s);
+}
+
+Status Cache::RecordDailyStatistics() { return impl_->RecordDailyStatistics(); }
+SessionStats Cache::session_stats() const { return impl_->session_stats(); }
+void Cache::set_session_stats(const SessionStats& stats) { impl_->set_session_stats(stats); }
+
+int64_t Cache::cold_capacity_bytes() const { return impl_->cold_capacity_bytes; }
+
+Status Cache::set_cold_capacity_bytes(int64_t bytes) {
+  if (bytes < 0) {
+    return Status(ErrorCode::kInvalidArgument,
+                  "the size of the cold cache must not be negative: use 0 to switch it off");
+  }
+  impl_->cold_capacity_bytes = bytes;
+  return Status();
+}
+
+EvictionPolicy Cache::eviction_policy() const { return impl_->policy; }
+void Cache::set_eviction_policy(EvictionPolicy policy) { impl_->policy = policy; }
+std::shared_ptr<HotTier> Cache::hot_tier() const { return impl_->hot_tier(); }
+void Cache::set_hot_tier(std::shared_ptr<HotTier> tier) { impl_->set_hot_tier(std::move(tier)); }
+
+void Cache::AttachCompanion(std::string_view key, const Hit& hit, std::shared_ptr<void> companion) {
+  if (hit.entry) impl_->hot_tier()->Attach(key, hit.entry, std::move(companion));
+}
+
+Status Cache::Flush() {
+  BARCACHE_RETURN_IF_ERROR(impl_->RequireOpen());
+  return impl_->Flush();
+}
+
+Status Cache::Close() { return impl_->Close(); }
+bool Cache::closed() const { return impl_->closed; }
+const CacheOptions& Cache::options() const { return impl_->options; }
+Catalog& Cache::catalog() { return *impl_->catalog; }
+
+}  // namespace barcache

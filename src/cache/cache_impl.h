@@ -1,0 +1,117 @@
+// Cache::Impl: hot tier, cold tier and catalog behind one door. Internal to the cache room.
+//
+// Locks, in the order in which they are taken: record_mutex_ -> (catalog) -> the leaves
+// (pending uses, hot tier, memo, settings_mutex_, deferred_mutex_). Events are collected while a
+// call works and handed to the sink at its end, when no lock is held.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "barcache/cache.h"
+#include "base/clock.h"
+#include "base/event.h"
+#include "base/fork.h"
+#include "base/mutex.h"
+#include "cache/maintainer.h"
+#include "cache/pending_uses.h"
+#include "cache/request_memo.h"
+#include "catalog/catalog.h"
+#include "cold/cold_tier.h"
+#include "hot/hot_tier.h"
+
+namespace barcache {
+
+class Cache::Impl final : public ForkParticipant {
+ public:
+  Impl(const CacheOptions& options, EventSink sink, std::unique_ptr<Catalog> catalog,
+       std::unique_ptr<ColdTier> cold, std::unique_ptr<SystemClock> clock);
+  ~Impl();
+
+  Result<std::optional<Hit>> Get(std::string_view key, const GetOptions& options);
+  Status Put(std::string_view key, const Frame& frame, const PutOptions& options);
+  Result<std::optional<EntryInfo>> Find(std::string_view key);
+  Result<std::vector<EntryInfo>> Entries();
+  Result<std::vector<std::string>> BacktestsOf(std::string_view key);
+  Result<std::vector<std::string>> KeysOf(std::string_view backtest_id);
+  Result<int64_t> Erase(std::string_view key);
+  Result<int64_t> EraseBacktest(std::string_view backtest_id, bool keep_shared);
+  Result<int64_t> EraseUnusedSince(int64_t before_s);
+  Result<int64_t> Clear();
+  Result<int64_t> EvictIfNeeded();
+  Result<CheckReport> Check(bool repair);
+  Result<CacheStatistics> Statistics(std::optional<int64_t> from_s, std::optional<int64_t> to_s);
+  Status RecordDailyStatistics();
+  SessionStats session_stats() const;
+  void set_session_stats(const SessionStats& stats);
+  Status Flush();
+  Status Close();
+
+  // Ok, or kClosed / kReadOnly with what to do.
+  Status RequireOpen() const;
+  Status RequireWritable() const;
+  std::shared_ptr<HotTier> hot_tier() const;
+  void set_hot_tier(std::shared_ptr<HotTier> tier);
+
+  void BeforeFork() override;
+  void AfterFork(bool in_child) override;
+
+  const CacheOptions options;
+  std::atomic<int64_t> cold_capacity_bytes;
+  std::atomic<EvictionPolicy> policy;
+  RequestMemo memo;
+  std::unique_ptr<Catalog> catalog;
+  std::atomic<bool> closed{false};
+
+ private:
+  friend class Cache;
+
+  bool Holds(std::string_view key, const std::shared_ptr<const HotEntry>& entry, HotTier* tier);
+  std::optional<Hit> HotHit(std::string_view key, const GetOptions& get);
+  Result<std::optional<Hit>> ColdHitOrMiss(std::string_view key, const GetOptions& get,
+                                           EventBuffer* events);
+  Status PutCold(std::string_view key, const Frame& frame, const PutOptions& put,
+                 EventBuffer* events);
+  Status PutHotOnly(std::string_view key, const Frame& frame, const PutOptions& put,
+                    EventBuffer* events);
+  void CountUse(std::string_view key, std::string_view backtest_id);
+  // Drops keys that left the cold tier.
+  void Forget(const std::vector<std::string>& keys);
+  Status WriteLinks(CatalogWriter* writer, const std::vector<PendingUses::Link>& links);
+  Status FlushLinksIfAny();
+  void Maintain();
+  void Emit(EventBuffer events);
+  Status WriteDailyStatistics(EventBuffer* events);
+
+  const EventSink sink_;
+  std::unique_ptr<SystemClock> clock_;
+  std::unique_ptr<ColdTier> cold_;
+  PendingUses pending_;
+  Maintainer maintainer_;
+
+  std::atomic<int64_t> hot_hits_{0};
+  std::atomic<int64_t> cold_hits_{0};
+  std::atomic<int64_t> misses_{0};
+
+  mutable Mutex settings_mutex_;
+  std::shared_ptr<HotTier> hot_ BARCACHE_GUARDED_BY(settings_mutex_);
+  SessionStats session_base_ BARCACHE_GUARDED_BY(settings_mutex_);
+
+  Mutex record_mutex_;
+  int64_t recorded_hits_ BARCACHE_GUARDED_BY(record_mutex_) = 0;
+  int64_t recorded_misses_ BARCACHE_GUARDED_BY(record_mutex_) = 0;
+
+  // What the background thread has to say: it never calls the sink itself.
+  Mutex deferred_mutex_;
+  EventBuffer deferred_ BARCACHE_GUARDED_BY(deferred_mutex_);
+  std::atomic<bool> has_deferred_{false};
+};
+
+// Files are named in megabytes of 1024 * 1024 bytes throughout.
+inline double Megabytes(int64_t bytes) { return static_cast<double>(bytes) / (1024.0 * 1024.0); }
+
+}  // namespace barcache

@@ -1,0 +1,77 @@
+#include "cache/maintainer.h"
+
+#include <signal.h>
+
+#include <system_error>
+#include <utility>
+
+namespace barcache {
+
+Maintainer::Maintainer(std::function<void()> work, std::chrono::milliseconds delay)
+    : work_(std::move(work)), delay_(delay) {}
+
+Maintainer::~Maintainer() { Stop(); }
+
+void Maintainer::NudgeSlowly() {
+  const MutexLock lock(mutex_);
+  if (nudged_.exchange(true)) return;
+  if (thread_.joinable()) {
+    wake_.notify_one();
+    return;
+  }
+  // Signals are the program's: the thread starts with all of them blocked.
+  sigset_t all;
+  sigset_t previous;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &previous);
+  try {
+    thread_ = std::thread([this] { Run(); });
+  } catch (const std::system_error&) {
+    nudged_ = false;  // No thread to be had now; Flush and Close still write everything.
+  }
+  pthread_sigmask(SIG_SETMASK, &previous, nullptr);
+}
+
+void Maintainer::Run() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    if (!nudged_) {
+      wake_.wait(lock, [this] { return stopping_ || nudged_.load(); });
+      continue;
+    }
+    wake_.wait_for(lock, delay_, [this] { return stopping_; });
+    if (stopping_) return;
+    nudged_ = false;
+    lock.unlock();
+    work_();
+    lock.lock();
+  }
+}
+
+void Maintainer::Stop() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
+  std::thread thread;
+  {
+    const MutexLock lock(mutex_);
+    stopping_ = true;
+    thread = std::move(thread_);
+  }
+  wake_.notify_all();
+  if (thread.joinable()) thread.join();
+  const MutexLock lock(mutex_);
+  stopping_ = false;
+  nudged_ = false;
+}
+
+void Maintainer::LockForFork() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
+  // A nudge between the two steps may start a thread again, so end it under the lock as well.
+  for (;;) {
+    Stop();
+    mutex_.lock();
+    if (!thread_.joinable()) return;
+    mutex_.unlock();
+  }
+}
+
+void Maintainer::UnlockAfterFork() BARCACHE_NO_THREAD_SAFETY_ANALYSIS { mutex_.unlock(); }
+
+}  // namespace barcache

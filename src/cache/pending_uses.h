@@ -1,0 +1,80 @@
+// PendingUses: what hits leave behind until it is written: touches and links.
+//
+// A hit only records here. A flush, or an eviction that needs the true order of use, takes the
+// touches into a transaction and settles them when its outcome is known; until then Overlay
+// still counts them, so that a lookup never misses a use.
+//
+// Thread safety: all methods may be called from any thread; one batch is in flight at a time
+// (the catalog's writer lock sees to that).
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/mutex.h"
+#include "catalog/catalog.h"
+#include "cold/cold_tier.h"
+
+namespace barcache {
+
+struct UseOverlay {
+  int64_t count = 0;
+  int64_t accessed_s = 0;
+};
+
+class PendingUses final : public PendingTouches {
+ public:
+  using Link = std::pair<std::string, std::string>;  // Backtest, key.
+
+  void RecordTouch(std::string_view cache_key, int64_t now_s);
+  void RecordLink(std::string_view backtest_id, std::string_view cache_key);
+
+  std::vector<Touch> Take() override;
+  void Settle(bool written) override;
+  std::vector<Link> TakeLinks();
+  // Puts links back that could not be written.
+  void ReturnLinks(std::vector<Link> links);
+
+  bool empty() const;
+  bool has_links() const;
+  // Uses of one key that no row knows of yet.
+  UseOverlay Overlay(std::string_view cache_key) const;
+  int64_t TotalCount() const;
+  // Changes whenever touches begin or end to be in flight: a reader of row + overlay compares
+  // it before and after, and looks again if it moved.
+  uint64_t version() const;
+  // The entry is gone: its uses are nobody's.
+  void Forget(std::string_view cache_key);
+  void Clear();
+
+  void LockForFork() BARCACHE_NO_THREAD_SAFETY_ANALYSIS { mutex_.lock(); }
+  void UnlockAfterFork() BARCACHE_NO_THREAD_SAFETY_ANALYSIS { mutex_.unlock(); }
+
+ private:
+  struct Use {
+    int64_t count = 0;
+    int64_t accessed_s = 0;
+    uint64_t order = 0;
+  };
+  struct Hash {
+    using is_transparent = void;
+    size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+  };
+  using UseMap = std::unordered_map<std::string, Use, Hash, std::equal_to<>>;
+
+  static void Add(UseMap* uses, std::string_view cache_key, const Use& use);
+
+  mutable Mutex mutex_;
+  UseMap pending_ BARCACHE_GUARDED_BY(mutex_);
+  UseMap in_flight_ BARCACHE_GUARDED_BY(mutex_);
+  std::set<Link> links_ BARCACHE_GUARDED_BY(mutex_);
+  uint64_t next_order_ BARCACHE_GUARDED_BY(mutex_) = 0;
+  uint64_t version_ BARCACHE_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace barcache
