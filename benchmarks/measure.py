@@ -1,0 +1,131 @@
+"""Timing side by side: every round times each contender once, in turn.
+
+A sample is the mean of a few calls in a row where one call is too short for the clock. Medians are
+taken over the rounds; a ratio is the median of the ratios inside the rounds, so that a machine
+that speeds up or slows down between rounds does not count for or against anybody.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import polars as pl
+from contenders import Case
+
+_SAMPLE_NS = 2_000_000
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How often: rounds that are thrown away, rounds that count."""
+
+    warm_up: int
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one contender needed for one operation at one size."""
+
+    operation: str
+    rows: int
+    contender: str
+    median_us: float
+    p10_us: float
+    p90_us: float
+    barcache_ratio: float  # barcache's time divided by this one's: below 1, barcache is faster.
+    rounds: int
+    calls_per_sample: int
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            key: round(value, 4) if isinstance(value, float) else value
+            for key, value in asdict(self).items()
+        }
+
+
+def check_result(case: Case, frame: pl.DataFrame, who: str) -> None:
+    """What is timed must also be right. ArcticDB's times are in ns: compared as instants."""
+    if case.before is not None:
+        case.before()
+    result = case.timed()
+    if not isinstance(result, pl.DataFrame):
+        raise AssertionError(f"{who} returned {type(result).__name__}, not a Polars frame")
+    if not result.select(
+        pl.col("timestamp").cast(pl.Datetime("us")), pl.exclude("timestamp")
+    ).equals(frame):
+        raise AssertionError(f"{who} returned another frame")
+
+
+def _calls_per_sample(case: Case) -> int:
+    """One where something must happen before each call; else enough to fill a sample."""
+    if case.before is not None:
+        return 1
+    case.timed()
+    began = time.perf_counter_ns()
+    case.timed()
+    return max(1, min(2000, _SAMPLE_NS // max(1, time.perf_counter_ns() - began)))
+
+
+def _sample_us(case: Case, calls: int) -> float:
+    timed = case.timed
+    if case.before is not None:
+        case.before()
+    if calls == 1:
+        began = time.perf_counter_ns()
+        result = timed()
+        took = time.perf_counter_ns() - began
+        del result
+        return took / 1e3
+    began = time.perf_counter_ns()
+    for _ in range(calls):
+        timed()
+    return (time.perf_counter_ns() - began) / calls / 1e3
+
+
+def interleaved(
+    operation: str,
+    rows: int,
+    cases: dict[str, Case],
+    effort: Effort,
+    progress: Callable[[str], None],
+) -> list[Measurement]:
+    """Times all cases of one operation. `cases` holds one named 'barcache'."""
+    calls = {
+        name: 1 if operation == "put" else _calls_per_sample(case) for name, case in cases.items()
+    }
+    samples: dict[str, list[float]] = {name: [] for name in cases}
+    names = list(cases)
+    for round_number in range(effort.warm_up + effort.rounds):
+        if round_number % max(1, (effort.warm_up + effort.rounds) // 20) == 0:
+            progress(f"{operation} {rows} rows: round {round_number}")
+        gc.collect()
+        # Who comes first changes from round to round: nobody always follows the same neighbour.
+        turn = round_number % len(names)
+        for name in names[turn:] + names[:turn]:
+            took = _sample_us(cases[name], calls[name])
+            if round_number >= effort.warm_up:
+                samples[name].append(took)
+    ours = samples["barcache"]
+    results = []
+    for name, theirs in samples.items():
+        tenths = statistics.quantiles(theirs, n=10)
+        results.append(
+            Measurement(
+                operation=operation,
+                rows=rows,
+                contender=name,
+                median_us=statistics.median(theirs),
+                p10_us=tenths[0],
+                p90_us=tenths[-1],
+                barcache_ratio=statistics.median(a / b for a, b in zip(ours, theirs, strict=True)),
+                rounds=effort.rounds,
+                calls_per_sample=calls[name],
+            )
+        )
+    return results
