@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 OPERATIONS = ("hot", "cold", "put", "miss")
 
@@ -106,7 +108,7 @@ class RustyBT(TwoTier):
     about = "its own CacheManager, logging switched off; cold: SHA-256 verified"
 
     def __init__(self, build_directory: Path) -> None:
-        import rustybt_source
+        from benchmarks import rustybt_source
 
         super().__init__(rustybt_source.load(build_directory).CacheManager)
 
@@ -115,7 +117,7 @@ class DictClone(Contender):
     name = "dict + clone"
     about = "the least that a memory cache can do: a Python dict lookup and DataFrame.clone()"
 
-    def cases(self, directory: Path, frame: pl.DataFrame) -> dict[str, Case]:
+    def cases(self, directory: Path, frame: pl.DataFrame) -> dict[str, Case]:  # noqa: ARG002
         kept = {"bars": frame}
         return {
             "hot": Case(lambda: kept["bars"].clone(), returns_frame=True),

@@ -1,6 +1,6 @@
 """Tables and the plot of a result file. Nothing is measured here.
 
-`python benchmarks/report.py` renders docs/benchmarks/results.json again and brings README.md's
+`python -m benchmarks.report` renders docs/benchmarks/results.json again and brings README.md's
 figures up to date; with --check it only says whether they are (exit code 1 if not).
 """
 
@@ -14,7 +14,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import machine as machines
+from benchmarks import machine as machines
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "benchmarks" / "results.json"
@@ -178,11 +178,15 @@ def plot(results: Results) -> str:
     width_all = left + len(sizes) * (panel + 20) + 20
     height_all = top + len(operations) * height + 30
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width_all} {height_all}" '
-        'font-family="sans-serif" font-size="11">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width_all} {height_all}" '
+            'font-family="sans-serif" font-size="11">'
+        ),
         f'<rect width="{width_all}" height="{height_all}" fill="#ffffff"/>',
-        '<text x="20" y="24" font-size="15" font-weight="bold">Median time of a call '
-        "(shorter is better, logarithmic scale)</text>",
+        (
+            '<text x="20" y="24" font-size="15" font-weight="bold">Median time of a call '
+            "(shorter is better, logarithmic scale)</text>"
+        ),
         f'<text x="20" y="42" fill="#555">{escape(machines.one_line(results["machine"]))}</text>',
     ]
     for line, operation in enumerate(operations):

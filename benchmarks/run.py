@@ -3,6 +3,8 @@
 Measures hot hit, cold hit, put and miss at 252, 100 000 and 2 000 000 rows in one process, prints
 the table and writes docs/benchmarks (results.json, README.md, results.svg) and README.md's figures.
 
+`python -m benchmarks.run` takes:
+
 --quick  fewer rounds, no 2 000 000 rows; writes nothing unless --out is given
 --json   prints results.json's content instead of the table
 --out    a directory to write to instead of docs/benchmarks
@@ -20,11 +22,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import contenders as field
-import frames
-import machine
-import report
-from measure import Effort, check_result, interleaved
+from benchmarks import contenders as field
+from benchmarks import frames, machine, report
+from benchmarks.measure import Effort, check_result, interleaved
 
 ROOT = Path(__file__).resolve().parent.parent
 EFFORTS = {252: Effort(20, 200), 100_000: Effort(5, 40), 2_000_000: Effort(2, 9)}

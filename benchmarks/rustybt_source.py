@@ -13,8 +13,10 @@ import sys
 import tarfile
 import types
 import warnings
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 VERSION = "0.3.3"
 

@@ -357,8 +357,10 @@ def example_3(db_path: str, cache_directory: str) -> None:
             ("Uses per entry", f"{stats['avg_access_count']:.1f}"),
             (
                 "This session",
-                f"{session['hot_hits']} hot hits, {session['cold_hits']} cold hits, "
-                f"{session['miss_count']} misses",
+                (
+                    f"{session['hot_hits']} hot hits, {session['cold_hits']} cold hits, "
+                    f"{session['miss_count']} misses"
+                ),
             ),
         ):
             print(f"  {name:<16}{value}")

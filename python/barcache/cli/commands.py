@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import click
@@ -359,7 +360,7 @@ def doctor(location: Location | None, as_json: bool) -> int:
 @barcache.command()
 @click.argument("shell", required=False, type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str | None) -> None:
-    """Print the completion script of SHELL (else of $SHELL).
+    r"""Print the completion script of SHELL (else of $SHELL).
 
     \b
     bash: barcache completion bash > ~/.local/share/bash-completion/completions/barcache
@@ -368,7 +369,7 @@ def completion(shell: str | None) -> None:
     """
     from click.shell_completion import get_completion_class
 
-    shell = shell or os.path.basename(os.environ.get("SHELL", ""))
+    shell = shell or Path(os.environ.get("SHELL", "")).name
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError("which shell? Give bash, zsh or fish.")

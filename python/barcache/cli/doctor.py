@@ -11,13 +11,17 @@ import resource
 import shutil
 import sqlite3
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from barcache.cli.arguments import Location
 from barcache.cli.output import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from barcache.cli.arguments import Location
 
 # Network file systems: their locks and their mmap do not hold what the catalog needs.
 _REMOTE_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "ceph", "lustre", "glusterfs", "fuse.sshfs")
@@ -156,7 +160,7 @@ def _mapped_libraries(name: str) -> list[str]:
     """Files of this name that are loaded into the process."""
     lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
     paths = {line.split(maxsplit=5)[5] for line in lines if len(line.split(maxsplit=5)) == 6}
-    return sorted(path for path in paths if name in os.path.basename(path))
+    return sorted(path for path in paths if name in Path(path).name)
 
 
 def _sha256() -> list[Check]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from rich.console import Console
 
 
@@ -61,7 +62,7 @@ def wants_table() -> bool:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """rich follows NO_COLOR, FORCE_COLOR and TERM=dumb by itself."""
+    """Rich follows NO_COLOR, FORCE_COLOR and TERM=dumb by itself."""
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False)

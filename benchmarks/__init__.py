@@ -1,0 +1,1 @@
+"""Benchmarks of barcache beside its peers: `python -m benchmarks.run`."""
