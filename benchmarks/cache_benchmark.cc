@@ -1,0 +1,75 @@
+// The hot tier's lookup, and the whole cache from the C++ door: hot hit, miss, put.
+#include <benchmark/benchmark.h>
+
+#include <memory>
+#include <string>
+
+#include "barcache/cache.h"
+#include "bars_frame.h"
+#include "hot/hot_tier.h"
+#include "scratch_directory.h"
+
+namespace barcache {
+namespace {
+
+void BM_HotLookup(benchmark::State& state) {
+  HotTier tier(1LL << 30);
+  const Frame frame = MakeBarsFrame(252);
+  EventBuffer events;
+  for (int64_t number = 0; number < state.range(0); ++number) {
+    HotEntry entry;
+    entry.frame = frame;
+    entry.charge_bytes = frame.size_bytes();
+    tier.Insert("key" + std::to_string(number), entry, &events);
+  }
+  int64_t number = 0;
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(tier.Lookup("key" + std::to_string(number++ * 7919 % state.range(0))));
+  }
+}
+BENCHMARK(BM_HotLookup)->Arg(1)->Arg(10'000);
+
+struct OpenCache {
+  OpenCache() {
+    CacheOptions options;
+    options.db_path = directory.path() + "/metadata.db";
+    options.cache_directory = directory.path() + "/cache";
+    Result<std::unique_ptr<Cache>> opened = Cache::Open(options);
+    if (!opened.ok()) std::abort();
+    cache = *std::move(opened);
+  }
+  ScratchDirectory directory;
+  std::unique_ptr<Cache> cache;
+};
+
+void BM_CacheHotHit(benchmark::State& state) {
+  OpenCache open;
+  if (!open.cache->Put("bars", MakeBarsFrame(state.range(0)), {.dataset_id = 1}).ok()) {
+    state.SkipWithError("put failed");
+    return;
+  }
+  for (auto _ : state) benchmark::DoNotOptimize(open.cache->Get("bars"));
+}
+BENCHMARK(BM_CacheHotHit)->Arg(252)->Arg(100'000);
+
+void BM_CacheMiss(benchmark::State& state) {
+  OpenCache open;
+  for (auto _ : state) benchmark::DoNotOptimize(open.cache->Get("absent"));
+}
+BENCHMARK(BM_CacheMiss);
+
+void BM_CachePut(benchmark::State& state) {
+  OpenCache open;
+  const Frame frame = MakeBarsFrame(state.range(0));
+  int64_t number = 0;
+  for (auto _ : state) {
+    if (!open.cache->Put("key" + std::to_string(number++), frame, {.dataset_id = 1}).ok()) {
+      state.SkipWithError("put failed");
+      return;
+    }
+  }
+}
+BENCHMARK(BM_CachePut)->Arg(252)->Arg(100'000);
+
+}  // namespace
+}  // namespace barcache
