@@ -1,0 +1,565 @@
+"""CacheManager: the guide's API over the native core.
+
+The class is a subclass of the native one, so that a hit goes straight into it; what stands here
+is what needs Python: types of arguments, other libraries' frames, dates, notebooks, pickling.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import hashlib
+import html
+import json
+import os
+import pickle
+import weakref
+from contextvars import ContextVar
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from barcache import _core, session_stats
+from barcache.conversion import frame_to_put
+from barcache.errors import ForkedPolars, InvalidArgument, InvalidType
+from barcache.session_stats import SessionStats
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import TracebackType
+    from typing import Self
+
+    from barcache.metadata_catalog import ParquetMetadataCatalog
+
+BYTES_PER_MB = 1024 * 1024
+DURABILITIES = ("normal", "full")
+
+_open_managers: weakref.WeakSet[CacheManager] = weakref.WeakSet()
+
+
+class CacheManager(_core.CacheCore):
+    """A two-tier cache of market-data frames: memory over verified Parquet files.
+
+    Args:
+        db_path: The SQLite catalog; it and its folder are made if missing. ``":memory:"`` keeps
+            the catalog in memory, with the cache directory's files of this run alone.
+        cache_directory: The folder of the Parquet files; made if missing.
+        hot_cache_size_mb: Limit of the frames in memory; 0 keeps none.
+        cold_cache_size_mb: Limit of the files; 0 keeps none.
+        eviction_policy: ``"lru"``, ``"size"`` or ``"hybrid"``.
+        durability: ``"normal"``: a stored frame survives ``kill -9``; ``"full"``: a power cut too.
+        read_only: Serve what is there, write nothing.
+        record_on_close: Add this run's hits and misses to today's statistics when closed.
+        decode_budget_mb: No file is decoded to more than this (or 100 times its size).
+        busy_timeout_s: How long to wait for another process before CatalogBusy.
+
+    Raises:
+        InvalidArgument, InvalidType: what the message names.
+        NotACatalog: ``db_path`` is no SQLite database, or another program's.
+        UnsupportedCatalog: a newer barcache wrote the catalog.
+        CacheIOError: a folder or file cannot be used.
+
+    Safe with threads, with several processes on one directory, and across fork. Any attribute
+    may be set on a manager.
+
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> cache = CacheManager(db_path=f"{folder}/metadata.db", cache_directory=f"{folder}/cache")
+    >>> cache.put_cached_data("key1", pl.DataFrame({"close": [1.0, 2.0]}), dataset_id=1)
+    >>> cache.get_cached_data("key1").shape
+    (2, 1)
+    >>> cache.close()
+    """
+
+    def __init__(
+        self,
+        db_path: str | os.PathLike[str],
+        cache_directory: str | os.PathLike[str],
+        hot_cache_size_mb: float = 1024,
+        cold_cache_size_mb: float = 10240,
+        eviction_policy: str = "lru",
+        *,
+        durability: str = "normal",
+        read_only: bool = False,
+        record_on_close: bool = True,
+        decode_budget_mb: float = 512,
+        busy_timeout_s: float = 30.0,
+    ) -> None:
+        _require_text("eviction_policy", eviction_policy)
+        if durability not in DURABILITIES:
+            raise InvalidArgument(
+                f"durability={durability!r} is unknown: use one of {', '.join(DURABILITIES)}"
+            )
+        self._settings: dict[str, Any] = {
+            "db_path": _path_text("db_path", db_path),
+            "cache_directory": _path_text("cache_directory", cache_directory),
+            "hot_cache_size_mb": hot_cache_size_mb,
+            "cold_cache_size_mb": cold_cache_size_mb,
+            "eviction_policy": eviction_policy,
+            "durability": durability,
+            "read_only": bool(read_only),
+            "record_on_close": bool(record_on_close),
+            "decode_budget_mb": decode_budget_mb,
+            "busy_timeout_s": busy_timeout_s,
+        }
+        self._backtest: ContextVar[str | None] = ContextVar("barcache_backtest", default=None)
+        super().__init__(
+            self._settings["db_path"],
+            self._settings["cache_directory"],
+            _bytes_of_mb("hot_cache_size_mb", hot_cache_size_mb),
+            _bytes_of_mb("cold_cache_size_mb", cold_cache_size_mb),
+            eviction_policy,
+            durability == "full",
+            self._settings["read_only"],
+            self._settings["record_on_close"],
+            _bytes_of_mb("decode_budget_mb", decode_budget_mb),
+            int(1000 * _number("busy_timeout_s", busy_timeout_s)),
+            self._backtest,
+        )
+        self._cold_cache_size_mb = cold_cache_size_mb
+        self._hot_cache = self._hot_tier()
+        self._metadata_catalog: ParquetMetadataCatalog | None = None
+        _open_managers.add(self)
+
+    # --- frames ----------------------------------------------------------------------------
+
+    def generate_cache_key(
+        self,
+        symbols: list[str],
+        start_date: str,
+        end_date: str,
+        resolution: str,
+        data_source: str,
+    ) -> str:
+        """The 16 hex letters that name a request; the order of the symbols does not matter.
+
+        The request is remembered, so that a put under the key can store it beside the frame
+        (``barcache show KEY``).
+
+        >>> import tempfile
+        >>> cache = CacheManager(":memory:", tempfile.mkdtemp())
+        >>> cache.generate_cache_key(["MSFT", "AAPL"], "2023-01-01", "2023-12-31", "1d", "yfinance")
+        '8a3c9ff46519d39e'
+        >>> cache.close()
+        """
+        names = list(symbols)
+        parts = (*names, start_date, end_date, resolution, data_source)
+        if all(isinstance(part, str) for part in parts):
+            encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
+            return self._generate_key(encoded[: len(names)], *encoded[len(names) :])
+        # Other JSON values are rare; json itself refuses what is none (TypeError).
+        request = {
+            "symbols": sorted(names),
+            "start_date": start_date,
+            "end_date": end_date,
+            "resolution": resolution,
+            "data_source": data_source,
+        }
+        text = json.dumps(request, sort_keys=True)
+        key = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self._remember_request(key, text)
+        return key
+
+    def put_cached_data(
+        self, cache_key: str, df: Any, dataset_id: int, backtest_id: str | None = None
+    ) -> None:
+        """Store ``df`` under ``cache_key`` in both tiers, replacing what was there.
+
+        Once this returns, the frame survives ``kill -9``; if it raises, what was there before
+        still is. A replacement keeps the links of the key.
+
+        Args:
+            cache_key: Any text but ``""``, without NUL.
+            df: A Polars DataFrame or LazyFrame, a pandas DataFrame, a pyarrow Table or
+                RecordBatch, or anything with ``__arrow_c_stream__``.
+            dataset_id: Row of ``datasets`` that the frame belongs to; not enforced.
+            backtest_id: Links the entry to this backtest.
+
+        Raises:
+            UnsupportedFrame: a type that could not come back exactly (Object, Int128, ...).
+            InvalidArgument, InvalidType: what the message names.
+            CacheFull, CacheIOError, CatalogBusy, ReadOnly.
+        """
+        if isinstance(dataset_id, bool) or not hasattr(dataset_id, "__index__"):
+            raise InvalidType(f"dataset_id must be an int, not {type(dataset_id).__name__}")
+        if backtest_id is not None:
+            _require_backtest(backtest_id)
+        number = int(dataset_id)
+        if isinstance(df, pl.LazyFrame):
+            df = _collect(df)
+        if isinstance(df, pl.DataFrame):
+            _refuse_objects(df)
+            self._put_frame(cache_key, df, True, number, backtest_id, "")
+            return
+        frame = frame_to_put(df)
+        self._put_frame(cache_key, frame.data, False, number, backtest_id, frame.origin)
+
+    @contextlib.contextmanager
+    def backtest(self, backtest_id: str) -> Iterator[Self]:
+        """Link every get and put inside the block to ``backtest_id``.
+
+        The block binds the current thread or task only. An explicit ``backtest_id`` wins.
+
+        >>> import tempfile
+        >>> cache = CacheManager(":memory:", tempfile.mkdtemp())
+        >>> with cache.backtest("bt-001"):
+        ...     cache.put_cached_data("key1", pl.DataFrame({"close": [1.0]}), dataset_id=1)
+        >>> with cache.backtest("bt-002"):
+        ...     df = cache.get_cached_data("key1")
+        >>> cache.backtests("key1")
+        ['bt-001', 'bt-002']
+        >>> cache.close()
+        """
+        _require_backtest(backtest_id)
+        self._begin_backtest()
+        token = self._backtest.set(backtest_id)
+        try:
+            yield self
+        finally:
+            self._backtest.reset(token)
+            self._end_backtest()
+
+    def backtests(self, cache_key: str) -> list[str]:
+        """The backtests linked to an entry, in the order of their first use."""
+        return self._backtests(cache_key)
+
+    def entries(self, backtest_id: str | None = None) -> list[str]:
+        """The keys linked to a backtest, or all keys."""
+        if backtest_id is None:
+            return [entry["cache_key"] for entry in self.entry_infos()]
+        return self._keys_of(backtest_id)
+
+    # --- statistics ------------------------------------------------------------------------
+
+    def get_cache_statistics(
+        self, start_date: str | date | None = None, end_date: str | date | None = None
+    ) -> dict[str, Any]:
+        """Hits and misses of the recorded days, and what the cache holds now.
+
+        Args:
+            start_date: First day, inclusive, as ``"2023-01-01"`` or a date; days are UTC.
+            end_date: Last day, inclusive.
+
+        Returns:
+            hit_count, miss_count, hit_rate (0..1; with this run's unrecorded part when the range
+            includes today), total_size_mb, entry_count, avg_access_count (all current), and
+            session_stats.
+
+        Raises:
+            InvalidArgument: a malformed date, or an end before the start.
+        """
+        first = _day_seconds("start_date", start_date)
+        last = _day_seconds("end_date", end_date)
+        if first is not None and last is not None and last < first:
+            raise InvalidArgument(f"end_date {end_date} is before start_date {start_date}")
+        return self._statistics(first, last)
+
+    @property
+    def session_stats(self) -> SessionStats:
+        """hit_count, miss_count, hot_hits and cold_hits of this run."""
+        return SessionStats(self, self._session_stats())
+
+    @session_stats.setter
+    def session_stats(self, counters: dict[str, int]) -> None:
+        session_stats.store(self, counters)
+
+    # --- removal ---------------------------------------------------------------------------
+
+    def clear_cache(
+        self,
+        cache_key: str | None = None,
+        backtest_id: str | None = None,
+        *,
+        keep_shared: bool = False,
+    ) -> None:
+        """Remove one entry, the entries of a backtest, or (without arguments) everything.
+
+        Args:
+            cache_key: The entry to remove; an unknown one is no error.
+            backtest_id: Remove every entry linked to it.
+            keep_shared: With ``backtest_id``: leave entries that other backtests also use.
+
+        Raises:
+            InvalidArgument: ``""`` for either, or both at once: nothing is removed.
+        """
+        if cache_key is not None and backtest_id is not None:
+            raise InvalidArgument(
+                "clear_cache takes cache_key or backtest_id, not both: call it twice"
+            )
+        if keep_shared and backtest_id is None:
+            raise InvalidArgument("keep_shared=True needs a backtest_id")
+        if cache_key is not None:
+            _require_text("cache_key", cache_key)
+            if cache_key == "":
+                raise InvalidArgument(
+                    'clear_cache(cache_key="") would name no entry: pass a key, or no argument '
+                    "to clear everything"
+                )
+            self._erase(cache_key)
+        elif backtest_id is not None:
+            _require_backtest(backtest_id)
+            self._erase_backtest(backtest_id, keep_shared)
+        else:
+            self._clear()
+
+    def clear_unused_since(self, unix_seconds: int) -> int:
+        """Remove the entries last used before that moment; returns how many."""
+        return self._erase_unused_since(int(unix_seconds))
+
+    def evict(self) -> int:
+        """Evict from disk if above the limit; returns how many entries left."""
+        return self._evict()
+
+    def check(self, repair: bool = False) -> dict[str, Any]:
+        """Compare every row with its file and every file with its row.
+
+        With ``repair``, bad rows and orphaned files of ours are removed and totals recounted.
+        """
+        return self._check(repair)
+
+    def _check_cold_cache_eviction(self) -> None:
+        self._evict()
+
+    def _get_total_cache_size_mb(self) -> float:
+        return self._total_size_bytes() / BYTES_PER_MB
+
+    def _delete_cache_entry(self, cache_key: str) -> None:
+        self._erase(cache_key)
+
+    # --- settings --------------------------------------------------------------------------
+
+    @property
+    def cache_directory(self) -> Path:
+        """The folder of the Parquet files."""
+        return Path(self._settings["cache_directory"])
+
+    @property
+    def db_path(self) -> str:
+        """The catalog's path, as given."""
+        return str(self._settings["db_path"])
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the cache was opened read-only."""
+        return bool(self._settings["read_only"])
+
+    @property
+    def cold_cache_size_mb(self) -> float:
+        """Limit of the files. Assigning evicts nothing by itself; the next put does."""
+        return self._cold_cache_size_mb
+
+    @cold_cache_size_mb.setter
+    def cold_cache_size_mb(self, size_mb: float) -> None:
+        self._cold_capacity_bytes = _bytes_of_mb("cold_cache_size_mb", size_mb)
+        self._cold_cache_size_mb = size_mb
+
+    @property
+    def hot_cache(self) -> _core.LRUCache:
+        """The frames in memory; assign an LRUCache to change the limit."""
+        return self._hot_cache
+
+    @hot_cache.setter
+    def hot_cache(self, lru_cache: _core.LRUCache) -> None:
+        if not isinstance(lru_cache, _core.LRUCache):
+            raise InvalidType(
+                f"hot_cache must be a barcache.LRUCache, not {type(lru_cache).__name__}"
+            )
+        self._set_hot_tier(lru_cache)
+        self._hot_cache = lru_cache
+
+    @property
+    def metadata_catalog(self) -> ParquetMetadataCatalog:
+        """The catalog as SQLAlchemy tables and engine (needs ``barcache[sqlalchemy]``)."""
+        if self._metadata_catalog is None:
+            from barcache.metadata_catalog import ParquetMetadataCatalog
+
+            self._metadata_catalog = ParquetMetadataCatalog(self.db_path, core=self)
+        if not self.closed:
+            self.flush()  # Links made by hits are visible to every query at once.
+        return self._metadata_catalog
+
+    @metadata_catalog.setter
+    def metadata_catalog(self, catalog: ParquetMetadataCatalog) -> None:
+        self._metadata_catalog = catalog
+
+    @property
+    def same_sqlite(self) -> bool:
+        """Whether the core and the interpreter's sqlite3 are one copy of SQLite."""
+        from barcache.sqlite_dbapi import same_sqlite
+
+        return same_sqlite()
+
+    # --- life ------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Write what is pending, record the statistics, close every handle. May be repeated."""
+        if self._metadata_catalog is not None:
+            with contextlib.suppress(AttributeError):
+                self._metadata_catalog.close()
+        self._close()
+        _open_managers.discard(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return self._entry_count()
+
+    def __bool__(self) -> bool:
+        return True  # An empty cache is a cache.
+
+    def __contains__(self, cache_key: object) -> bool:
+        return isinstance(cache_key, str) and self.lookup_cache(cache_key) is not None
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"{len(self)} entries"
+        return f"CacheManager({self.db_path!r}, {str(self.cache_directory)!r}, {state})"
+
+    def _repr_html_(self) -> str:
+        rows: Iterable[tuple[str, str]]
+        if self.closed:
+            rows = [("state", "closed")]
+        else:
+            statistics = self.get_cache_statistics()
+            hot = self.hot_cache
+            rows = [
+                ("catalog", self.db_path),
+                ("directory", str(self.cache_directory)),
+                ("entries", f"{statistics['entry_count']:,}"),
+                (
+                    "on disk",
+                    f"{statistics['total_size_mb']:,.1f} of {self.cold_cache_size_mb:,} MB",
+                ),
+                (
+                    "in memory",
+                    f"{hot.current_size_bytes / BYTES_PER_MB:,.1f} of "
+                    f"{hot.max_size_bytes / BYTES_PER_MB:,.0f} MB, {len(hot):,} frames",
+                ),
+                ("eviction policy", self.eviction_policy),
+                ("hit rate", f"{statistics['hit_rate']:.1%}"),
+            ]
+        cells = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
+            for name, value in rows
+        )
+        return f"<table><caption>barcache.CacheManager</caption>{cells}</table>"
+
+    def __reduce__(self) -> Any:
+        if self._settings["db_path"] == ":memory:":
+            raise pickle.PicklingError(
+                'a cache with db_path=":memory:" lives in this process alone and cannot be '
+                "pickled: open it on a file"
+            )
+        settings = dict(self._settings)
+        if not self.closed:
+            settings["cold_cache_size_mb"] = self.cold_cache_size_mb
+            settings["eviction_policy"] = self.eviction_policy
+            settings["hot_cache_size_mb"] = self.hot_cache.max_size_bytes / BYTES_PER_MB
+        return _reopen, (type(self), settings)
+
+
+def _reopen(cls: type[CacheManager], settings: dict[str, Any]) -> CacheManager:
+    return cls(**settings)
+
+
+def _collect(lazy: pl.LazyFrame) -> pl.DataFrame:
+    if _core.in_forked_child():
+        raise ForkedPolars(
+            "Polars cannot run the query of a LazyFrame in a forked child process: collect it "
+            "before the fork, or start processes with the method 'spawn'"
+        )
+    return lazy.collect()
+
+
+def _refuse_objects(df: pl.DataFrame) -> None:
+    """Object columns leave Polars as raw pointers, without an error: refuse them by dtype."""
+    from barcache.errors import UnsupportedFrame
+
+    for name, dtype in df.schema.items():
+        if dtype.is_nested() or dtype == pl.Object:
+            found = _find_object(dtype)
+            if found:
+                raise UnsupportedFrame(
+                    f"column {name!r} has the Polars type {dtype}, whose Python objects cannot be "
+                    "stored: convert it to a plain type before put"
+                )
+
+
+def _find_object(dtype: Any) -> bool:
+    if dtype == pl.Object:
+        return True
+    inner = getattr(dtype, "inner", None)
+    if inner is not None and _find_object(inner):
+        return True
+    return any(_find_object(field.dtype) for field in getattr(dtype, "fields", ()))
+
+
+def _require_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise InvalidType(f"{name} must be a str, not {type(value).__name__}")
+
+
+def _require_backtest(backtest_id: object) -> None:
+    _require_text("backtest_id", backtest_id)
+    if backtest_id == "":
+        raise InvalidArgument('backtest_id="" names no backtest: pass its id, or None')
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidType(f"{name} must be a number, not {type(value).__name__}")
+    if not 0 <= value < float("inf"):
+        raise InvalidArgument(f"{name}={value!r} must be a number of at least 0")
+    return value
+
+
+def _bytes_of_mb(name: str, size_mb: object) -> int:
+    size_bytes = int(_number(name, size_mb) * BYTES_PER_MB)
+    if size_bytes >= 2**62:
+        raise InvalidArgument(f"{name}={size_mb!r} is beyond any disk: it is counted in megabytes")
+    return size_bytes
+
+
+def _path_text(name: str, path: object) -> str:
+    if isinstance(path, os.PathLike):
+        path = os.fspath(path)
+    if not isinstance(path, str):
+        raise InvalidType(f"{name} must be a str or a path, not {type(path).__name__}")
+    if path == "" or "\0" in path:
+        raise InvalidArgument(f"{name}={path!r} is no path")
+    return path
+
+
+def _day_seconds(name: str, day: str | date | None) -> int | None:
+    """Unix seconds of a day given as text, date or datetime; a naive one is UTC."""
+    if day is None:
+        return None
+    if isinstance(day, str):
+        try:
+            day = datetime.fromisoformat(day)
+        except ValueError as error:
+            raise InvalidArgument(f"{name}={day!r} is no date: write it as '2023-01-31'") from error
+    if not isinstance(day, date):
+        raise InvalidType(f"{name} must be a str or a date, not {type(day).__name__}")
+    if not isinstance(day, datetime):
+        day = datetime(day.year, day.month, day.day)
+    moment = day if day.tzinfo is not None else day.replace(tzinfo=UTC)
+    return int(moment.timestamp())
+
+
+@atexit.register
+def _close_all() -> None:
+    for manager in list(_open_managers):
+        with contextlib.suppress(Exception):
+            manager.close()

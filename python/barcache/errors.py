@@ -1,0 +1,68 @@
+"""Everything barcache raises. A miss is not an error: it is None.
+
+All derive from :class:`BarcacheError`; where a built-in exception fits (ValueError, TypeError,
+OSError, TimeoutError), they derive from it as well. Every message says what happened, to what,
+and what to do.
+"""
+
+from __future__ import annotations
+
+
+class BarcacheError(Exception):
+    """Base of all errors of barcache."""
+
+
+class InvalidArgument(BarcacheError, ValueError):
+    """An argument has a value that makes no sense."""
+
+
+class InvalidType(BarcacheError, TypeError):
+    """An argument has the wrong type."""
+
+
+class UnsupportedFrame(InvalidArgument):
+    """The frame holds something that could not come back exactly; nothing was written."""
+
+
+class ColumnNotFound(InvalidArgument):
+    """The entry has no column of that name."""
+
+
+class NotACatalog(BarcacheError):
+    """``db_path`` is not a SQLite database, or one of another program."""
+
+
+class UnsupportedCatalog(BarcacheError):
+    """The catalog was written by a newer release of barcache."""
+
+
+class CacheIOError(BarcacheError, OSError):
+    """The operating system refused; ``errno`` says why where it is known."""
+
+
+class CacheFull(CacheIOError):
+    """The disk or quota is full; what was there before is still there."""
+
+
+class ReadOnly(BarcacheError):
+    """The cache was opened, or can only be used, read-only."""
+
+
+class CatalogBusy(BarcacheError, TimeoutError):
+    """Another process held the catalog for longer than the time-out."""
+
+
+class EntryCorrupt(BarcacheError):
+    """Bytes on disk are not those that were put."""
+
+
+class OverBudget(BarcacheError):
+    """Decoding would take more memory than ``decode_budget_mb`` allows."""
+
+
+class CacheClosed(BarcacheError):
+    """The cache was closed."""
+
+
+class ForkedPolars(BarcacheError):
+    """Polars cannot run a query in a forked child process."""

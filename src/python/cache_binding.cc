@@ -1,0 +1,391 @@
+// CacheCore: the native base class of barcache.CacheManager. Names, GIL and exceptions; no logic.
+
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/string_view.h>
+#include <nanobind/stl/vector.h>
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "barcache/cache.h"
+#include "bindings.h"
+#include "catalog/catalog.h"
+#include "errors.h"
+#include "event_log.h"
+#include "hot_tier_binding.h"
+#include "polars_bridge.h"
+
+namespace nb = nanobind;
+
+namespace barcache::python {
+namespace {
+
+using Columns = std::optional<std::vector<std::string>>;
+
+struct CacheCore {
+  std::unique_ptr<Cache> cache;
+  // The ContextVar that `with cache.backtest(...)` sets, asked only while such a block is open.
+  nb::object backtest_variable;
+  std::atomic<int> open_backtests{0};
+};
+
+// Runs `call` without the GIL and raises what it reports.
+template <typename Call>
+auto Unlocked(Call call) {
+  auto result = [&] {
+    const nb::gil_scoped_release unlocked;
+    return call();
+  }();
+  return Unwrap(std::move(result));
+}
+
+template <typename Call>
+void UnlockedStatus(Call call) {
+  const Status status = [&] {
+    const nb::gil_scoped_release unlocked;
+    return call();
+  }();
+  Check(status);
+}
+
+// The UTF-8 of a str; nullopt for one with lone surrogates, which is nobody's key.
+std::optional<std::string_view> Utf8(nb::handle text) {
+  if (!PyUnicode_Check(text.ptr())) {
+    PyErr_Format(PyExc_TypeError, "a cache key is a str, not %R", Py_TYPE(text.ptr()));
+    throw nb::python_error();
+  }
+  Py_ssize_t size = 0;
+  const char* data = PyUnicode_AsUTF8AndSize(text.ptr(), &size);
+  if (data == nullptr) {
+    PyErr_Clear();
+    return std::nullopt;
+  }
+  return std::string_view(data, static_cast<size_t>(size));
+}
+
+// Bytes that no key can be: the cache counts the miss.
+constexpr std::string_view kIllegalKey = "\xff";
+
+std::string BacktestOf(const CacheCore& self, const std::optional<std::string>& given) {
+  if (given) return *given;
+  if (self.open_backtests.load(std::memory_order_relaxed) == 0) return "";
+  const nb::object current = self.backtest_variable.attr("get")(nb::none());
+  return current.is_none() ? "" : nb::cast<std::string>(current);
+}
+
+// What a hit hands out. The Polars half of a frame is made once and kept beside it.
+nb::object DataFrameOfHit(CacheCore& self, std::string_view key, const Hit& hit) {
+  if (hit.companion) return WrapClone(CompanionObject(hit.companion));
+  const nb::object native = NativeDataFrame(hit.frame);
+  if (hit.entry) self.cache->AttachCompanion(key, hit, MakeCompanion(native));
+  return WrapClone(native.ptr());
+}
+
+nb::object GetCachedData(CacheCore& self, nb::handle cache_key,
+                         const std::optional<std::string>& backtest_id, const Columns& columns,
+                         std::string_view frame) {
+  const std::string_view key = Utf8(cache_key).value_or(kIllegalKey);
+  const std::string backtest = BacktestOf(self, backtest_id);
+  GetOptions options;
+  options.backtest_id = backtest;
+  options.columns = columns ? &*columns : nullptr;
+  options.log_hit = LoggerWants(EventLevel::kInfo);
+  std::optional<Hit> hit = Unlocked([&] { return self.cache->Get(key, options); });
+  if (!hit) return nb::none();
+  if (frame == "polars") return DataFrameOfHit(self, key, *hit);
+  return nb::module_::import_("barcache.conversion")
+      .attr("frame_as")(frame, nb::cpp_function([&] { return DataFrameOfHit(self, key, *hit); }),
+                        ArrowExportOf(hit->frame), hit->frame.origin());
+}
+
+// `kind`: "polars" shares buffers, anything else is copied.
+void PutFrame(CacheCore& self, nb::handle cache_key, nb::handle data, bool is_polars,
+              int64_t dataset_id, const std::optional<std::string>& backtest_id,
+              const std::string& origin) {
+  const auto key = Utf8(cache_key);
+  if (!key) {
+    Raise(Status(ErrorCode::kInvalidArgument,
+                 "the cache key holds a lone surrogate, which is not text: use another key"));
+  }
+  Frame frame = is_polars ? FrameOfPolars(data) : FrameOfArrow(data);
+  if (!origin.empty()) frame = frame.WithOrigin(origin);
+  PutOptions options;
+  options.dataset_id = dataset_id;
+  options.backtest_id = BacktestOf(self, backtest_id);
+  UnlockedStatus([&] { return self.cache->Put(*key, frame, options); });
+}
+
+nb::dict EntryDict(const EntryInfo& entry) {
+  nb::dict row;
+  row["cache_key"] = entry.cache_key;
+  row["dataset_id"] = entry.dataset_id;
+  row["parquet_path"] = entry.parquet_path;
+  row["checksum"] = entry.checksum;
+  row["created_at"] = entry.created_at;
+  row["last_accessed"] = entry.last_accessed;
+  row["access_count"] = entry.access_count;
+  row["size_bytes"] = entry.size_bytes;
+  return row;
+}
+
+nb::dict FullEntryDict(const EntryInfo& entry) {
+  nb::dict row = EntryDict(entry);
+  row["generation"] = entry.generation;
+  row["request"] = entry.request_json;
+  return row;
+}
+
+nb::object LookupCache(CacheCore& self, nb::handle cache_key) {
+  const auto key = Utf8(cache_key);
+  if (!key) return nb::none();
+  const auto entry = Unlocked([&] { return self.cache->Find(*key); });
+  return entry ? nb::object(EntryDict(*entry)) : nb::none();
+}
+
+nb::object EntryOf(CacheCore& self, nb::handle cache_key) {
+  const auto key = Utf8(cache_key);
+  if (!key) return nb::none();
+  const auto entry = Unlocked([&] { return self.cache->Find(*key); });
+  return entry ? nb::object(FullEntryDict(*entry)) : nb::none();
+}
+
+nb::list EntryInfos(CacheCore& self) {
+  nb::list rows;
+  for (const EntryInfo& entry : Unlocked([&] { return self.cache->Entries(); })) {
+    rows.append(FullEntryDict(entry));
+  }
+  return rows;
+}
+
+nb::dict SessionDict(const SessionStats& stats) {
+  nb::dict session;
+  session["hit_count"] = stats.hit_count;
+  session["miss_count"] = stats.miss_count;
+  session["hot_hits"] = stats.hot_hits;
+  session["cold_hits"] = stats.cold_hits;
+  return session;
+}
+
+nb::dict Statistics(CacheCore& self, std::optional<int64_t> from_s, std::optional<int64_t> to_s) {
+  const CacheStatistics statistics = Unlocked([&] { return self.cache->Statistics(from_s, to_s); });
+  nb::dict result;
+  result["hit_count"] = statistics.hit_count;
+  result["miss_count"] = statistics.miss_count;
+  result["hit_rate"] = statistics.hit_rate;
+  result["total_size_mb"] = static_cast<double>(statistics.total_size_bytes) / (1024.0 * 1024.0);
+  result["entry_count"] = statistics.entry_count;
+  result["avg_access_count"] = statistics.avg_access_count;
+  result["session_stats"] = SessionDict(statistics.session);
+  return result;
+}
+
+nb::dict CheckDict(CacheCore& self, bool repair) {
+  const CheckReport report = Unlocked([&] { return self.cache->Check(repair); });
+  nb::dict result;
+  result["entries_checked"] = report.entries_checked;
+  result["bytes_checked"] = report.bytes_checked;
+  result["missing_files"] = report.missing_files;
+  result["corrupt_files"] = report.corrupt_files;
+  result["unreadable_files"] = report.unreadable_files;
+  result["orphan_files"] = report.orphan_files;
+  result["foreign_files"] = report.foreign_files;
+  result["totals_differ"] = report.totals_differ;
+  result["catalog_damaged"] = report.catalog_damaged;
+  result["repaired"] = report.repaired;
+  result["clean"] = report.clean();
+  return result;
+}
+
+std::unique_ptr<Cache> OpenCache(const CacheOptions& options) {
+  return Unlocked([&] { return Cache::Open(options, MakeEventSink()); });
+}
+
+void Construct(CacheCore* self, std::string db_path, std::string cache_directory,
+               int64_t hot_capacity_bytes, int64_t cold_capacity_bytes,
+               std::string_view eviction_policy, bool full_durability, bool read_only,
+               bool record_on_close, int64_t decode_budget_bytes, int64_t busy_timeout_ms,
+               nb::object backtest_variable) {
+  CacheOptions options;
+  options.db_path = std::move(db_path);
+  options.cache_directory = std::move(cache_directory);
+  options.hot_capacity_bytes = hot_capacity_bytes;
+  options.cold_capacity_bytes = cold_capacity_bytes;
+  options.eviction_policy = Unwrap(ParseEvictionPolicy(eviction_policy));
+  options.durability = full_durability ? Durability::kFull : Durability::kNormal;
+  options.read_only = read_only;
+  options.record_on_close = record_on_close;
+  options.decode_budget_bytes = decode_budget_bytes;
+  options.busy_timeout_ms = busy_timeout_ms;
+  std::unique_ptr<Cache> cache = OpenCache(options);
+  auto* made = new (self) CacheCore;
+  made->cache = std::move(cache);
+  made->backtest_variable = std::move(backtest_variable);
+}
+
+// The garbage collector must see the reference to the context variable.
+int Traverse(PyObject* self, visitproc visit, void* arg) {
+#if PY_VERSION_HEX >= 0x03090000
+  Py_VISIT(Py_TYPE(self));
+#endif
+  if (!nb::inst_ready(self)) return 0;
+  Py_VISIT(nb::inst_ptr<CacheCore>(self)->backtest_variable.ptr());
+  return 0;
+}
+
+int ClearReferences(PyObject* self) {
+  nb::inst_ptr<CacheCore>(self)->backtest_variable.reset();
+  return 0;
+}
+
+PyType_Slot kCacheSlots[] = {{Py_tp_traverse, reinterpret_cast<void*>(&Traverse)},
+                             {Py_tp_clear, reinterpret_cast<void*>(&ClearReferences)},
+                             {0, nullptr}};
+
+void BindFrames(nb::class_<CacheCore>& core) {
+  core.def("get_cached_data", &GetCachedData, nb::arg("cache_key"), nb::kw_only(),
+           nb::arg("backtest_id") = nb::none(), nb::arg("columns") = nb::none(),
+           nb::arg("frame") = "polars",
+           nb::sig("def get_cached_data(self, cache_key: str, *, backtest_id: str | None = None, "
+                   "columns: list[str] | None = None, frame: str = 'polars') -> typing.Any"),
+           "The frame under ``cache_key``, or None on a miss.\n\n"
+           "Args:\n"
+           "    cache_key: as put; anything that is no key is a miss.\n"
+           "    backtest_id: links the entry to this backtest on a hit.\n"
+           "    columns: only these, in this order; never kept in memory under the key.\n"
+           "    frame: \"polars\" (a ``pl.DataFrame``), \"pandas\" (the pandas frame that was put, "
+           "index and\n        MultiIndex columns included) or \"arrow\" (a ``pyarrow.Table``).\n\n"
+           "Raises:\n"
+           "    ColumnNotFound: the entry has no column of that name.\n\n"
+           "Bad bytes on disk are a miss: the entry is dropped and logged.")
+      .def("_put_frame", &PutFrame, nb::arg("cache_key"), nb::arg("data"), nb::arg("is_polars"),
+           nb::arg("dataset_id"), nb::arg("backtest_id").none(), nb::arg("origin"))
+      .def("_generate_key",
+           [](CacheCore& self, std::vector<nb::bytes> symbols, nb::bytes start_date,
+              nb::bytes end_date, nb::bytes resolution, nb::bytes data_source) {
+             const auto text = [](const nb::bytes& bytes) {
+               return std::string(bytes.c_str(), bytes.size());
+             };
+             DataRequest request{
+                 {}, text(start_date), text(end_date), text(resolution), text(data_source)};
+             for (const nb::bytes& symbol : symbols) request.symbols.push_back(text(symbol));
+             return Unwrap(self.cache->GenerateKey(request));
+           })
+      .def("_remember_request", [](CacheCore& self, std::string_view key, std::string_view json) {
+        self.cache->RememberRequest(key, json);
+      });
+}
+
+void BindQueries(nb::class_<CacheCore>& core) {
+  core.def("lookup_cache", &LookupCache, nb::arg("cache_key"),
+           nb::sig("def lookup_cache(self, cache_key: str) -> dict[str, typing.Any] | None"),
+           "The entry's row, uses not yet written included; None if there is none.")
+      .def("_entry", &EntryOf, nb::arg("cache_key"))
+      .def("entry_infos", &EntryInfos,
+           nb::sig("def entry_infos(self) -> list[dict[str, typing.Any]]"),
+           "Every entry's row, ordered by key, with ``generation`` and ``request``.")
+      .def("_backtests",
+           [](CacheCore& self, nb::handle cache_key) {
+             const auto key = Utf8(cache_key);
+             return key ? Unlocked([&] { return self.cache->BacktestsOf(*key); })
+                        : std::vector<std::string>();
+           })
+      .def("_keys_of",
+           [](CacheCore& self, std::string_view backtest_id) {
+             return Unlocked([&] { return self.cache->KeysOf(backtest_id); });
+           })
+      .def("_statistics", &Statistics, nb::arg("from_s").none(), nb::arg("to_s").none())
+      .def("_session_stats",
+           [](const CacheCore& self) { return SessionDict(self.cache->session_stats()); })
+      .def("_set_session_stats",
+           [](CacheCore& self, int64_t hit_count, int64_t miss_count, int64_t hot_hits,
+              int64_t cold_hits) {
+             self.cache->set_session_stats({hit_count, miss_count, hot_hits, cold_hits});
+           })
+      .def(
+          "record_daily_statistics",
+          [](CacheCore& self) {
+            UnlockedStatus([&] { return self.cache->RecordDailyStatistics(); });
+          },
+          "Add what was counted since the last record to today's row (UTC).")
+      .def("_entry_count",
+           [](CacheCore& self) { return Unlocked([&] { return self.cache->EntryCount(); }); })
+      .def("_total_size_bytes",
+           [](CacheCore& self) { return Unlocked([&] { return self.cache->TotalSizeBytes(); }); })
+      .def("_check", &CheckDict, nb::arg("repair"));
+}
+
+void BindRemoval(nb::class_<CacheCore>& core) {
+  core.def("_erase",
+           [](CacheCore& self, nb::handle cache_key) {
+             const auto key = Utf8(cache_key);
+             return key ? Unlocked([&] { return self.cache->Erase(*key); }) : 0;
+           })
+      .def("_erase_backtest",
+           [](CacheCore& self, std::string_view backtest_id, bool keep_shared) {
+             return Unlocked([&] { return self.cache->EraseBacktest(backtest_id, keep_shared); });
+           })
+      .def("_erase_unused_since",
+           [](CacheCore& self, int64_t before_s) {
+             return Unlocked([&] { return self.cache->EraseUnusedSince(before_s); });
+           })
+      .def("_clear", [](CacheCore& self) { return Unlocked([&] { return self.cache->Clear(); }); })
+      .def("_evict",
+           [](CacheCore& self) { return Unlocked([&] { return self.cache->EvictIfNeeded(); }); });
+}
+
+void BindSettings(nb::class_<CacheCore>& core) {
+  core.def_prop_rw(
+          "_cold_capacity_bytes",
+          [](const CacheCore& self) { return self.cache->cold_capacity_bytes(); },
+          [](CacheCore& self, int64_t bytes) { Check(self.cache->set_cold_capacity_bytes(bytes)); })
+      .def_prop_rw(
+          "eviction_policy",
+          [](const CacheCore& self) {
+            return std::string(EvictionPolicyName(self.cache->eviction_policy()));
+          },
+          [](CacheCore& self, std::string_view name) {
+            self.cache->set_eviction_policy(Unwrap(ParseEvictionPolicy(name)));
+          },
+          "Who leaves first: \"lru\", \"size\" or \"hybrid\". Assigning evicts nothing by itself.")
+      .def("_hot_tier", [](const CacheCore& self) { return LruCache{self.cache->hot_tier()}; })
+      .def("_set_hot_tier",
+           [](CacheCore& self, const LruCache& hot) { self.cache->set_hot_tier(hot.tier); })
+      .def("_begin_backtest", [](CacheCore& self) { ++self.open_backtests; })
+      .def("_end_backtest", [](CacheCore& self) { --self.open_backtests; })
+      .def(
+          "flush", [](CacheCore& self) { UnlockedStatus([&] { return self.cache->Flush(); }); },
+          "Write pending uses and links now; they would be written within a second anyway.")
+      .def("_close", [](CacheCore& self) { UnlockedStatus([&] { return self.cache->Close(); }); })
+      .def_prop_ro("closed", [](const CacheCore& self) { return self.cache->closed(); })
+      .def_prop_ro("catalog_id",
+                   [](const CacheCore& self) { return self.cache->catalog().catalog_id(); })
+      .def_prop_ro("connection_target",
+                   [](const CacheCore& self) { return self.cache->catalog().connection_target(); })
+      .def("begin_engine_commit",
+           [](CacheCore& self) { self.cache->catalog().BeginEngineCommit(); })
+      .def("end_engine_commit", [](CacheCore& self) { self.cache->catalog().EndEngineCommit(); });
+}
+
+}  // namespace
+
+void BindCache(nb::module_& module) {
+  nb::class_<CacheCore> core(module, "CacheCore", nb::type_slots(kCacheSlots),
+                             "The native base of CacheManager: use that.");
+  core.def("__init__", &Construct, nb::arg("db_path"), nb::arg("cache_directory"),
+           nb::arg("hot_capacity_bytes"), nb::arg("cold_capacity_bytes"),
+           nb::arg("eviction_policy"), nb::arg("full_durability"), nb::arg("read_only"),
+           nb::arg("record_on_close"), nb::arg("decode_budget_bytes"), nb::arg("busy_timeout_ms"),
+           nb::arg("backtest_variable"));
+  BindFrames(core);
+  BindQueries(core);
+  BindRemoval(core);
+  BindSettings(core);
+}
+
+}  // namespace barcache::python

@@ -1,0 +1,18 @@
+// Events -> records of the standard library's logger "barcache" (python/barcache/events.py).
+#pragma once
+
+#include "barcache/cache.h"
+#include "base/event.h"
+
+namespace barcache::python {
+
+// Takes the GIL; does nothing once the interpreter is shutting down.
+Cache::EventSink MakeEventSink();
+
+// Whether the logger would show a record of that level. REQUIRES: the GIL.
+bool LoggerWants(EventLevel level);
+
+// Sends `events`. REQUIRES: the GIL.
+void LogEvents(const EventBuffer& events);
+
+}  // namespace barcache::python

@@ -1,0 +1,20 @@
+// The module barcache._core.
+
+#include <nanobind/nanobind.h>
+
+#include "base/fork.h"
+#include "bindings.h"
+#include "catalog/catalog.h"
+
+NB_MODULE(_core, module) {
+  module.doc() = "The native core of barcache. Use the names of the package `barcache`.";
+  // An engine or a cache in a module's globals lives until the interpreter is gone.
+  nanobind::set_leak_warnings(false);
+  barcache::python::BindArrowExport(module);
+  barcache::python::BindHotTier(module);
+  barcache::python::BindCache(module);
+  barcache::python::BindSqliteDbapi(module);
+  module.def("in_forked_child", &barcache::InForkedChild,
+             "Whether this process was forked from one that had a cache open.");
+  module.attr("sqlite_version") = barcache::Catalog::sqlite_version();
+}
