@@ -1,0 +1,45 @@
+// The flat codec: small frames of flat columns as plain Parquet, written and read by hand.
+//
+// One row group, one data page V1 a column, BYTE_STREAM_SPLIT or PLAIN, Snappy. Columns without a
+// null are REQUIRED, others OPTIONAL. docs/on-disk-format.md describes the file.
+//
+// Thread safety: all functions may be called from any thread, also in a forked child.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "barcache/frame.h"
+#include "barcache/status.h"
+#include "base/file_system.h"
+#include "frame/frame_data.h"
+#include "frame/parquet_codec.h"
+#include "frame/parquet_footer.h"
+
+namespace barcache {
+
+// True when EncodeFlat takes this frame: few enough rows and bytes, each column of a flat type.
+// Cheap: looks at the strings' lengths, at no other value.
+bool FlatCodecTakes(const FrameData& frame);
+
+// REQUIRES: FlatCodecTakes(frame). `key_values` go into the footer as they are.
+// Durations and zones come back only through the stored schema, which is the caller's to add.
+// Errors: kOutOfMemory.
+Result<ByteBuffer> EncodeFlat(const FrameData& frame, const KeyValues& key_values);
+
+// Decodes a file of that shape, whoever wrote it. nullopt: another shape (dictionary pages, several
+// row groups, nested columns, another compression, types that Arrow's own schema refines).
+// `footer` is what ParseFooter made of `bytes`.
+// `stored_schema` (may be null): a struct schema whose children, found by name, give the exact
+// types, instead of those that Parquet's own types mean; their metadata is copied.
+// `columns` (may be null): only these, in this order.
+// Errors: kCorruption; kOverBudget; kOutOfMemory; kInvalidArgument for an unknown column.
+Result<std::optional<Frame>> DecodeFlat(std::span<const uint8_t> bytes, const ParquetFooter& footer,
+                                        const ArrowSchema* stored_schema,
+                                        const DecodeLimits& limits,
+                                        const std::vector<std::string>* columns);
+
+}  // namespace barcache

@@ -1,0 +1,316 @@
+// DecodeFlat; see flat_codec.h for the promises.
+//
+// Nothing in a file is believed: offsets, sizes and counts are compared with the bytes that are
+// there before they are used, and memory is taken only within the budget.
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "frame/bitmap.h"
+#include "frame/byte_sink.h"
+#include "frame/byte_stream_split.h"
+#include "frame/flat_codec.h"
+#include "frame/flat_frame.h"
+#include "frame/flat_plan.h"
+#include "frame/rle_levels.h"
+#include "frame/snappy_codec.h"
+#include "frame/string_views.h"
+
+namespace barcache {
+namespace {
+
+// A column, or a page of it, is filled; or it turned out to be of a shape that Arrow must read.
+enum class Outcome { kFilled, kOtherShape };
+
+// One page, decompressed: its rows are [row, row + num_rows) of the column.
+struct Page {
+  size_t row = 0;
+  size_t num_rows = 0;
+  size_t num_values = 0;  // Rows that are not null.
+  ParquetEncoding encoding = ParquetEncoding::kPlain;
+  std::span<const uint8_t> values;
+};
+
+class Decoder {
+ public:
+  Decoder(std::span<const uint8_t> bytes, SnappyCodec snappy, FlatFrameBuilder& builder,
+          const DecodeLimits& limits)
+      : bytes_(bytes), snappy_(std::move(snappy)), builder_(builder), limits_(limits) {}
+
+  Result<Outcome> DecodeColumn(const FlatColumnPlan& plan, size_t column, size_t num_rows);
+
+ private:
+  Result<Outcome> DecodePage(const PageHeader& header, std::span<const uint8_t> body, size_t row);
+  // True when the page went straight into the frame.
+  bool TakesWholePage(const PageHeader& header) const;
+  Result<std::span<const uint8_t>> Decompress(const PageHeader& header,
+                                              std::span<const uint8_t> body);
+  Result<Outcome> DecodeValues(const Page& page);
+  Result<Outcome> DecodeStrings(const Page& page);
+  Result<Outcome> DecodeBits(const Page& page);
+  // Values of stored_width in PLAIN order: in the page, or joined into `target` or scratch.
+  Result<const uint8_t*> StoredValues(const Page& page, uint8_t* target);
+
+  Status Corrupt(std::string_view what) const {
+    return Status(ErrorCode::kCorruption, "the Parquet column '" + std::string(plan_->name) +
+                                              "' is damaged: " + std::string(what) +
+                                              "; remove the file, or restore it from its source");
+  }
+
+  std::span<const uint8_t> bytes_;
+  SnappyCodec snappy_;
+  FlatFrameBuilder& builder_;
+  const DecodeLimits& limits_;
+  ByteSink page_;
+  ByteSink values_;
+  // The column at work.
+  const FlatColumnPlan* plan_ = nullptr;
+  size_t column_ = 0;
+  size_t num_nulls_ = 0;
+};
+
+Result<Outcome> Decoder::DecodeColumn(const FlatColumnPlan& plan, size_t column, size_t num_rows) {
+  plan_ = &plan;
+  column_ = column;
+  num_nulls_ = 0;
+  const std::span<const uint8_t> pages = bytes_.subspan(plan.offset, plan.size);
+  size_t position = 0;
+  size_t row = 0;
+  while (row < num_rows) {
+    BARCACHE_ASSIGN_OR_RETURN(const PageHeader header, ParsePageHeader(pages.subspan(position)));
+    position += header.header_size_bytes;
+    const size_t body_size = static_cast<size_t>(header.compressed_size_bytes);
+    if (body_size > pages.size() - position) return Corrupt("a page is longer than its column");
+    const std::span<const uint8_t> body = pages.subspan(position, body_size);
+    position += body_size;
+    if (header.kind == PageHeader::kIndex) continue;
+    if (header.kind != PageHeader::kData) return Outcome::kOtherShape;
+    if (static_cast<size_t>(header.num_values) > num_rows - row) {
+      return Corrupt("it has more values than the file has rows");
+    }
+    BARCACHE_ASSIGN_OR_RETURN(const Outcome outcome, DecodePage(header, body, row));
+    if (outcome == Outcome::kOtherShape) return outcome;
+    row += static_cast<size_t>(header.num_values);
+  }
+  builder_.set_null_count(column, static_cast<int64_t>(num_nulls_));
+  return Outcome::kFilled;
+}
+
+bool Decoder::TakesWholePage(const PageHeader& header) const {
+  return plan_->type.layout == FlatLayout::kFixed && !plan_->is_optional &&
+         plan_->compression == ParquetCompression::kSnappy &&
+         header.encoding == ParquetEncoding::kPlain &&
+         int64_t{header.uncompressed_size_bytes} ==
+             int64_t{header.num_values} * plan_->type.stored_width;
+}
+
+Result<std::span<const uint8_t>> Decoder::Decompress(const PageHeader& header,
+                                                     std::span<const uint8_t> body) {
+  const size_t size = static_cast<size_t>(header.uncompressed_size_bytes);
+  const bool is_snappy = plan_->compression == ParquetCompression::kSnappy;
+  if (is_snappy ? size > SnappyCodec::MaxDecompressedSize(body.size()) : size != body.size()) {
+    return Corrupt("a page states a size that its bytes cannot have");
+  }
+  if (int64_t{header.uncompressed_size_bytes} > limits_.max_decoded_bytes) {
+    return Status(ErrorCode::kOverBudget,
+                  "a page of the Parquet column '" + std::string(plan_->name) + "' has " +
+                      std::to_string(size) + " bytes, more than the limit of " +
+                      std::to_string(limits_.max_decoded_bytes) +
+                      "; raise the limit for decoded frames");
+  }
+  page_.Clear();
+  uint8_t* page = page_.Reserve(size + kStringSlack);
+  std::memset(page + size, 0, kStringSlack);
+  if (is_snappy) {
+    BARCACHE_RETURN_IF_ERROR(snappy_.Decompress(body, {page, size}));
+  } else if (size > 0) {
+    std::memcpy(page, body.data(), size);
+  }
+  return std::span<const uint8_t>(page, size);
+}
+
+Result<Outcome> Decoder::DecodePage(const PageHeader& header, std::span<const uint8_t> body,
+                                    size_t row) {
+  Page page;
+  page.row = row;
+  page.num_rows = page.num_values = static_cast<size_t>(header.num_values);
+  page.encoding = header.encoding;
+  if (TakesWholePage(header)) {
+    const size_t width = static_cast<size_t>(plan_->type.stored_width);
+    uint8_t* target = builder_.data(column_) + row * width;
+    BARCACHE_RETURN_IF_ERROR(snappy_.Decompress(body, {target, page.num_rows * width}));
+    return Outcome::kFilled;
+  }
+  BARCACHE_ASSIGN_OR_RETURN(page.values, Decompress(header, body));
+  if (plan_->is_optional) {
+    if (header.definition_encoding != ParquetEncoding::kRle) return Outcome::kOtherShape;
+    uint32_t size = 0;
+    if (page.values.size() < sizeof(size)) return Corrupt("a page has no levels");
+    std::memcpy(&size, page.values.data(), sizeof(size));
+    page.values = page.values.subspan(sizeof(size));
+    if (size > page.values.size()) return Corrupt("levels are longer than their page");
+    uint8_t* validity = builder_.validity(column_);
+    if (!DecodeLevels(page.values.first(size), page.num_rows, validity, row)) {
+      return Corrupt("levels are not what their page announces");
+    }
+    page.values = page.values.subspan(size);
+    page.num_values = CountBits(validity, row, page.num_rows);
+    num_nulls_ += page.num_rows - page.num_values;
+  }
+  switch (plan_->type.layout) {
+    case FlatLayout::kBits:
+      return DecodeBits(page);
+    case FlatLayout::kView:
+      return DecodeStrings(page);
+    default:
+      return DecodeValues(page);
+  }
+}
+
+Result<const uint8_t*> Decoder::StoredValues(const Page& page, uint8_t* target) {
+  const size_t width = static_cast<size_t>(plan_->type.stored_width);
+  const size_t size = page.num_values * width;
+  if (page.encoding == ParquetEncoding::kPlain) {
+    if (page.values.size() < size) return Corrupt("a page has fewer values than it announces");
+    return page.values.data();
+  }
+  if (page.values.size() != size) return Corrupt("a page has not the values that it announces");
+  if (target == nullptr) {
+    values_.Clear();
+    target = values_.Reserve(size);
+  }
+  JoinByteStreams(page.values.data(), page.num_values, width, target);
+  return const_cast<const uint8_t*>(target);
+}
+
+template <typename Narrow>
+void NarrowIntegers(const uint8_t* stored, size_t count, uint8_t* out) {
+  for (size_t i = 0; i < count; ++i) {
+    uint32_t wide;
+    std::memcpy(&wide, stored + i * sizeof(wide), sizeof(wide));
+    const Narrow narrow = static_cast<Narrow>(wide);
+    std::memcpy(out + i * sizeof(Narrow), &narrow, sizeof(Narrow));
+  }
+}
+
+// Big endian of `width` bytes to little endian of 16, sign extended.
+void WidenDecimals(const uint8_t* stored, size_t count, size_t width, uint8_t* out) {
+  for (size_t i = 0; i < count; ++i) {
+    const uint8_t* value = stored + i * width;
+    uint8_t* target = out + i * 16;
+    std::memset(target, (value[0] & 0x80) != 0 ? 0xff : 0, 16);
+    std::reverse_copy(value, value + width, target);
+  }
+}
+
+Result<Outcome> Decoder::DecodeValues(const Page& page) {
+  if (page.encoding != ParquetEncoding::kPlain &&
+      page.encoding != ParquetEncoding::kByteStreamSplit) {
+    return Outcome::kOtherShape;
+  }
+  const FlatType& type = plan_->type;
+  const size_t width = static_cast<size_t>(type.memory_width);
+  uint8_t* target = builder_.data(column_) + page.row * width;
+  const bool is_fixed = type.layout == FlatLayout::kFixed;
+  BARCACHE_ASSIGN_OR_RETURN(const uint8_t* stored, StoredValues(page, is_fixed ? target : nullptr));
+  switch (type.layout) {
+    case FlatLayout::kNarrow8:
+      NarrowIntegers<uint8_t>(stored, page.num_values, target);
+      break;
+    case FlatLayout::kNarrow16:
+      NarrowIntegers<uint16_t>(stored, page.num_values, target);
+      break;
+    case FlatLayout::kDecimal:
+      WidenDecimals(stored, page.num_values, static_cast<size_t>(type.stored_width), target);
+      break;
+    default:
+      if (stored != target && page.num_values > 0) {
+        std::memcpy(target, stored, page.num_values * width);
+      }
+  }
+  if (page.num_values < page.num_rows) {
+    ScatterValues(target, width, builder_.validity(column_), page.row, page.num_rows,
+                  page.num_values);
+  }
+  return Outcome::kFilled;
+}
+
+Result<Outcome> Decoder::DecodeBits(const Page& page) {
+  if (page.encoding != ParquetEncoding::kPlain) return Outcome::kOtherShape;
+  if (page.values.size() < BitmapSize(page.num_values)) {
+    return Corrupt("a page has fewer values than it announces");
+  }
+  if (page.num_values < page.num_rows) {
+    ScatterBits(page.values.data(), builder_.validity(column_), page.row, page.num_rows,
+                builder_.data(column_));
+  } else {
+    CopyBits(page.values.data(), page.num_values, builder_.data(column_), page.row);
+  }
+  return Outcome::kFilled;
+}
+
+Result<Outcome> Decoder::DecodeStrings(const Page& page) {
+  if (page.encoding != ParquetEncoding::kPlain) return Outcome::kOtherShape;
+  const PlainStrings strings = MeasurePlainStrings(page.values, page.num_values);
+  if (!strings.ok) return Corrupt("a string is longer than its page");
+  uint8_t* block = nullptr;
+  int32_t block_index = 0;
+  if (strings.long_bytes > 0) {
+    block = builder_.AddBlock(column_, strings.long_bytes, &block_index);
+    if (block == nullptr) {
+      return Status(ErrorCode::kOverBudget, "the strings of the Parquet column '" +
+                                                std::string(plan_->name) +
+                                                "' exceed the limit for decoded frames; raise it");
+    }
+  }
+  uint8_t* views = builder_.data(column_) + page.row * kViewSize;
+  if (!DecodePlainStrings(page.values, page.num_values, plan_->type.is_text, views, block,
+                          block_index)) {
+    return Corrupt("a string is not UTF-8");
+  }
+  if (page.num_values < page.num_rows) {
+    ScatterValues(views, kViewSize, builder_.validity(column_), page.row, page.num_rows,
+                  page.num_values);
+  }
+  return Outcome::kFilled;
+}
+
+Result<std::optional<Frame>> Decode(std::span<const uint8_t> bytes, const ParquetFooter& footer,
+                                    const ArrowSchema* stored_schema, const DecodeLimits& limits,
+                                    const std::vector<std::string>* columns) {
+  BARCACHE_ASSIGN_OR_RETURN(const std::optional<FlatPlan> plan,
+                            MakeFlatPlan(footer, stored_schema, columns));
+  if (!plan.has_value()) return std::optional<Frame>();
+  BARCACHE_ASSIGN_OR_RETURN(SnappyCodec snappy, SnappyCodec::Make());
+  BARCACHE_ASSIGN_OR_RETURN(
+      FlatFrameBuilder builder,
+      FlatFrameBuilder::Make(plan->Shapes(), footer.num_rows, limits.max_decoded_bytes));
+  Decoder decoder(bytes, std::move(snappy), builder, limits);
+  const size_t num_rows = static_cast<size_t>(footer.num_rows);
+  for (size_t i = 0; i < plan->columns.size(); ++i) {
+    BARCACHE_ASSIGN_OR_RETURN(const Outcome outcome,
+                              decoder.DecodeColumn(plan->columns[i], i, num_rows));
+    if (outcome == Outcome::kOtherShape) return std::optional<Frame>();
+  }
+  return std::optional<Frame>(builder.Finish());
+}
+
+}  // namespace
+
+Result<std::optional<Frame>> DecodeFlat(std::span<const uint8_t> bytes, const ParquetFooter& footer,
+                                        const ArrowSchema* stored_schema,
+                                        const DecodeLimits& limits,
+                                        const std::vector<std::string>* columns) {
+  try {
+    return Decode(bytes, footer, stored_schema, limits, columns);
+  } catch (const std::bad_alloc&) {
+    return Status(ErrorCode::kOutOfMemory,
+                  "no memory to decode a Parquet file; free some and try again");
+  }
+}
+
+}  // namespace barcache
