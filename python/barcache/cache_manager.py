@@ -432,6 +432,10 @@ class CacheManager(_core.CacheCore):
         else:
             statistics = self.get_cache_statistics()
             hot = self.hot_cache
+            in_memory = (
+                f"{hot.current_size_bytes / BYTES_PER_MB:,.1f} of "
+                f"{hot.max_size_bytes / BYTES_PER_MB:,.0f} MB, {len(hot):,} frames"
+            )
             rows = [
                 ("catalog", self.db_path),
                 ("directory", str(self.cache_directory)),
@@ -440,11 +444,7 @@ class CacheManager(_core.CacheCore):
                     "on disk",
                     f"{statistics['total_size_mb']:,.1f} of {self.cold_cache_size_mb:,} MB",
                 ),
-                (
-                    "in memory",
-                    f"{hot.current_size_bytes / BYTES_PER_MB:,.1f} of "
-                    f"{hot.max_size_bytes / BYTES_PER_MB:,.0f} MB, {len(hot):,} frames",
-                ),
+                ("in memory", in_memory),
                 ("eviction policy", self.eviction_policy),
                 ("hit rate", f"{statistics['hit_rate']:.1%}"),
             ]

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 import threading
 import weakref
@@ -30,9 +31,10 @@ BUSY_TIMEOUT_S = 30.0
 CACHED_STATEMENTS = 128
 INSTALL_SQLALCHEMY = 'pip install "barcache[sqlalchemy]"'
 
-_READING = frozenset({"SELECT", "PRAGMA", "BEGIN", "SAVEPOINT", "ROLLBACK", "EXPLAIN", "VALUES"})
+READING = frozenset({"SELECT", "PRAGMA", "BEGIN", "SAVEPOINT", "ROLLBACK", "EXPLAIN", "VALUES"})
 _CHANGING = frozenset({"INSERT", "UPDATE", "DELETE", "REPLACE"})
-_COMMITTING = frozenset({"COMMIT", "END", "RELEASE"})
+_FIRST_WORD = re.compile(r"(?:\s+|--[^\n]*(?:\n|$)|/\*.*?\*/)*([A-Za-z]*)", re.DOTALL)
+COMMITTING = frozenset({"COMMIT", "END", "RELEASE"})
 
 
 class CatalogCore(Protocol):
@@ -67,13 +69,13 @@ def require_sqlalchemy() -> Any:
 
 
 def first_word(sql: str) -> str:
-    """The first keyword of a statement, in capitals; ``""`` when it starts with a comment.
+    """The first keyword of a statement, in capitals; comments before it are skipped.
 
-    >>> first_word("  insert into t values (1)")
+    >>> first_word("  /* daily */ insert into t values (1)")
     'INSERT'
     """
-    words = sql.split(None, 1)
-    return words[0].rstrip(";(").upper() if words else ""
+    match = _FIRST_WORD.match(sql)
+    return match[1].upper() if match else ""
 
 
 class _AnnouncedCursor(sqlite3.Cursor):
@@ -104,7 +106,7 @@ class _AnnouncedCursor(sqlite3.Cursor):
     def _announced(self, sql: str) -> Iterator[None]:
         owner = self._owner()
         word = first_word(sql)
-        if word in _COMMITTING:
+        if word in COMMITTING:
             with owner.announced():
                 yield
             return
@@ -113,7 +115,7 @@ class _AnnouncedCursor(sqlite3.Cursor):
         # writer that is waited for.
         commits_itself = (
             not owner.in_transaction
-            and word not in _READING
+            and word not in READING
             and (owner.isolation_level is None or word not in _CHANGING)
         )
         try:

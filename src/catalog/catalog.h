@@ -156,14 +156,20 @@ class CatalogWriter {
   // Recounts totals and side rows from cache_entries. Returns whether anything differed.
   Result<bool> RebuildSideTables();
 
+  // What Catalog::EpochOf will say for the key once this transaction, as it stands now, has been
+  // committed, if nobody else writes. To be asked before Commit.
+  Epoch EpochAfterCommit(std::string_view cache_key) const;
+
   // Makes everything since Begin visible and (as the options say) durable, and moves the change
-  // counters of all keys touched. On error nothing happened.
+  // counters of all keys whose rows were stored or erased (counted uses and links move none).
+  // On error nothing happened.
   Status Commit();
 
  private:
   friend class Catalog;
   struct State;
   explicit CatalogWriter(std::unique_ptr<State> state);
+  Result<std::vector<Victim>> EraseListed(std::vector<Victim> victims);
   std::unique_ptr<State> state_;
 };
 

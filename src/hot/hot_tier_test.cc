@@ -231,7 +231,7 @@ TEST(HotTierTest, AgreesWithAModel) {
     const std::string key(1, static_cast<char>('a' + random() % 12));
     const auto found = std::find_if(model.begin(), model.end(),
                                     [&](const auto& item) { return item.first == key; });
-    const unsigned action = random() % 10;
+    const auto action = random() % 10;
     if (action < 5) {
       const auto charge_bytes = static_cast<int64_t>(random() % 60);
       if (found != model.end()) model.erase(found);
@@ -263,7 +263,7 @@ TEST(HotTierTest, ThreadsKeepTheBooksExact) {
       std::mt19937 random(seed);
       EventBuffer events;
       for (int i = 0; i < 20'000; ++i) {
-        const unsigned number = random() % 40;
+        const auto number = static_cast<unsigned>(random() % 40);
         const std::string key = std::to_string(number);
         const auto charge_bytes = static_cast<int64_t>(number);
         events.clear();

@@ -37,7 +37,8 @@ void LogEvent(const Event& event) {
 }  // namespace
 
 bool LoggerWants(EventLevel level) {
-  static PyObject* is_enabled = EventsModule().attr("logger").attr("isEnabledFor").release().ptr();
+  static PyObject* is_enabled =
+      nb::object(EventsModule().attr("logger").attr("isEnabledFor")).release().ptr();
   static PyObject* info = nb::int_(static_cast<int>(EventLevel::kInfo)).release().ptr();
   nb::object number;
   PyObject* argument = info;

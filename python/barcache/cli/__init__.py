@@ -47,9 +47,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("\ninterrupted\n")
         return 130
     except BrokenPipeError:
-        # The reader had enough. What is still buffered must not raise again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _reader_left()
+    except SystemExit as error:
+        # click turns a broken pipe into exit code 1.
+        if isinstance(error.__context__, BrokenPipeError):
+            return _reader_left()
+        raise
     except BarcacheError as error:
         sys.stderr.write(f"barcache: {error}\n")
         return 1
+
+
+def _reader_left() -> int:
+    """The reader of stdout had enough: what is still buffered must not raise again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    return 0

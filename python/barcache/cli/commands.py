@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+
 from barcache.cli.arguments import Age, Location, Size, location_options, required
 from barcache.cli.describe import describe_entry, describe_request
 from barcache.cli.output import (
