@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(_MISSING.format(module=error.name))
         return 1
 
-    from barcache.cli.commands import barcache
+    from barcache.cli.commands import ReaderLeft, barcache
     from barcache.errors import BarcacheError
 
     try:
@@ -46,19 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         sys.stderr.write("\ninterrupted\n")
         return 130
-    except BrokenPipeError:
-        return _reader_left()
-    except SystemExit as error:
-        # click turns a broken pipe into exit code 1.
-        if isinstance(error.__context__, BrokenPipeError):
-            return _reader_left()
-        raise
+    except (BrokenPipeError, ReaderLeft):
+        # What is still buffered must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
     except BarcacheError as error:
         sys.stderr.write(f"barcache: {error}\n")
         return 1
-
-
-def _reader_left() -> int:
-    """The reader of stdout had enough: what is still buffered must not raise again at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
-    return 0

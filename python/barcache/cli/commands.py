@@ -41,7 +41,22 @@ def _version() -> str:
         return "unknown (not installed)"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class ReaderLeft(Exception):
+    """Whoever read stdout closed it: they had enough."""
+
+
+class Group(click.Group):
+    """click turns a broken pipe into a failure; here it is the end of the command."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderLeft from error
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(_version(), prog_name="barcache")
 def barcache() -> None:
     """Look at a cache of market data, check it and make room in it.
