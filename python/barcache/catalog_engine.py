@@ -48,6 +48,17 @@ class CatalogCore(Protocol):
     def same_sqlite(self) -> bool:
         """Whether the core and the interpreter's :mod:`sqlite3` are one copy of SQLite."""
 
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing may be written."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the core answers no more."""
+
+    def flush(self) -> None:
+        """Write what hits have left pending: uses and links."""
+
     def begin_engine_commit(self) -> None:
         """Tell readers that a commit is under way."""
 
@@ -175,12 +186,11 @@ class CatalogEngine:
         *,
         core: CatalogCore | None = None,
         own_driver: bool | None = None,
-        read_only: bool = False,
     ) -> None:
         sa = require_sqlalchemy()
         self._target = target
         self._core = core
-        self._read_only = read_only
+        self._read_only = core is not None and core.read_only
         self._is_uri = target.startswith("file:") and "vfs=memdb" in target
         self._live: weakref.WeakSet[Any] = weakref.WeakSet()
         if own_driver is None:
@@ -191,12 +201,22 @@ class CatalogEngine:
             creator=self._connect_own if own_driver else self._connect_stdlib,
             poolclass=sa.pool.QueuePool,
         )
+        sa.event.listen(self.engine, "begin", self._show_pending)
         _watch_forks()
         _engines.add(self)
 
     def close(self) -> None:
         """Close the idle connections. The engine opens new ones if it is used again."""
         self.engine.dispose()
+
+    def _show_pending(self, _connection: Any) -> None:
+        """Make links and uses of the latest hits visible to the transaction that begins."""
+        core = self._core
+        if core is None or self._read_only or core.closed:
+            return
+        # While a connection of ours writes, the core would wait for it: they then appear later.
+        if not any(_writes(connection) for connection in list(self._live)):
+            core.flush()
 
     def _connect_stdlib(self) -> sqlite3.Connection:
         with _fork_gate:
@@ -245,6 +265,13 @@ class CatalogEngine:
     def restart_in_child(self) -> None:
         """Give the child a pool of its own: the parent's may have been locked by a thread."""
         self.engine.dispose(close=False)
+
+
+def _writes(connection: Any) -> bool:
+    try:
+        return bool(connection.in_transaction)
+    except sqlite3.Error:
+        return False  # It is closed.
 
 
 def open_stand_alone(db_path: Path) -> tuple[str, Any]:

@@ -93,12 +93,10 @@ class ParquetMetadataCatalog:
         *,
         core: CatalogCore | None = None,
         own_driver: bool | None = None,
-        read_only: bool = False,
     ) -> None:
         self.db_path = Path(db_path)
         self._core = core
         self._own_driver = own_driver
-        self._read_only = read_only
         self._owner: CatalogEngine | None = None
         self._lock = threading.Lock()
         self._memory_guard: Any = None
@@ -129,7 +127,6 @@ class ParquetMetadataCatalog:
                     str(self.db_path),
                     core=self._core,
                     own_driver=self._own_driver,
-                    read_only=self._read_only,
                 )
                 self.__dict__["engine"] = self._owner.engine
             else:
