@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from contextlib import nullcontext
@@ -332,6 +333,8 @@ def clear(
                 rows = [row for row in rows if row["last_accessed"] < before_s]
             size = format_size(sum(row["size_bytes"] for row in rows))
             question = f"Remove {len(rows)} entries ({size}) from {location.cache_directory}?"
+            # Polars' handler of ^C lets a read of the terminal go on: the question would stand.
+            signal.siginterrupt(signal.SIGINT, True)
             if not click.confirm(question, err=True):
                 say("nothing was removed")
                 return 1
