@@ -1,0 +1,310 @@
+#include "barcache/cache.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+#include <thread>
+
+#include "base/event.h"
+#include "base/test_directory.h"
+#include "catalog/catalog.h"
+#include "frame/sample_frame.h"
+#include "hot/hot_tier.h"
+
+namespace barcache {
+namespace {
+
+class CacheTest : public ::testing::Test {
+ protected:
+  CacheOptions Options() {
+    CacheOptions options;
+    options.db_path = folder_ / "metadata.db";
+    options.cache_directory = folder_ / "cache";
+    return options;
+  }
+
+  std::unique_ptr<Cache> Open(const CacheOptions& options) {
+    auto cache = Cache::Open(options, [this](const Event& event) {
+      const std::lock_guard lock(mutex_);
+      ++logged_[event.name];
+    });
+    EXPECT_TRUE(cache.ok()) << cache.status().ToString();
+    return cache.ok() ? std::move(*cache) : nullptr;
+  }
+
+  std::optional<Hit> Get(Cache& cache, const std::string& key) {
+    auto hit = cache.Get(key);
+    EXPECT_TRUE(hit.ok()) << hit.status().ToString();
+    return hit.ok() ? std::move(*hit) : std::nullopt;
+  }
+
+  TestDirectory folder_;
+  std::mutex mutex_;
+  std::map<std::string, int> logged_;
+  const Frame bars_ = SampleBars(50, 1.0);
+  const Frame other_bars_ = SampleBars(50, 2.0);
+};
+
+TEST_F(CacheTest, HotThenColdThenMiss) {
+  auto cache = Open(Options());
+  ASSERT_TRUE(cache->Put("key1", bars_).ok());
+  auto hit = Get(*cache, "key1");
+  ASSERT_TRUE(hit);
+  EXPECT_TRUE(hit->hot);
+  EXPECT_TRUE(SameFrame(hit->frame, bars_));
+  cache->hot_tier()->Clear();
+  hit = Get(*cache, "key1");
+  ASSERT_TRUE(hit);
+  EXPECT_FALSE(hit->hot);
+  EXPECT_FALSE(Get(*cache, "nobody"));
+  const SessionStats stats = cache->session_stats();
+  EXPECT_EQ(stats.hot_hits, 1);
+  EXPECT_EQ(stats.cold_hits, 1);
+  EXPECT_EQ(stats.hit_count, 2);
+  EXPECT_EQ(stats.miss_count, 1);
+  EXPECT_EQ(logged_["cache_hit_hot"], 1);
+  EXPECT_EQ(logged_["cache_hit_cold"], 1);
+  EXPECT_EQ(logged_["cache_miss"], 1);
+}
+
+TEST_F(CacheTest, EveryUseIsSeenAtOnceAndWrittenOnce) {
+  auto cache = Open(Options());
+  ASSERT_TRUE(cache->Put("key1", bars_).ok());
+  for (int i = 0; i < 5; ++i) Get(*cache, "key1");
+  EXPECT_EQ((*cache->Find("key1"))->access_count, 6);
+  ASSERT_TRUE(cache->Flush().ok());
+  EXPECT_EQ((*cache->Find("key1"))->access_count, 6);
+  EXPECT_EQ((*cache->catalog().Find("key1"))->access_count, 6);
+}
+
+TEST_F(CacheTest, UsesAreCountedOnceWhileTheyAreWritten) {
+  auto cache = Open(Options());
+  ASSERT_TRUE(cache->Put("key1", bars_).ok());
+  std::atomic<bool> done{false};
+  std::thread flusher([&] {
+    while (!done) EXPECT_TRUE(cache->Flush().ok());
+  });
+  for (int64_t i = 0; i < 2000; ++i) {
+    Get(*cache, "key1");
+    ASSERT_EQ((*cache->Find("key1"))->access_count, 2 + i);
+  }
+  done = true;
+  flusher.join();
+}
+
+TEST_F(CacheTest, AnotherProcessesPutIsSeenByTheNextGet) {
+  auto one = Open(Options());
+  auto two = Open(Options());
+  ASSERT_TRUE(one->Put("key1", bars_).ok());
+  ASSERT_TRUE(SameFrame(Get(*two, "key1")->frame, bars_));
+  ASSERT_TRUE(two->Put("key1", other_bars_).ok());
+  EXPECT_TRUE(SameFrame(Get(*one, "key1")->frame, other_bars_));
+  ASSERT_TRUE(one->Erase("key1").ok());
+  EXPECT_FALSE(Get(*two, "key1"));
+}
+
+TEST_F(CacheTest, ClearingOneKeyLeavesTheRestHot) {
+  auto cache = Open(Options());
+  ASSERT_TRUE(cache->Put("key1", bars_).ok());
+  ASSERT_TRUE(cache->Put("key2", bars_).ok());
+  EXPECT_EQ(*cache->Erase("key1"), 1);
+  EXPECT_EQ(*cache->Erase("key1"), 0);
+  EXPECT_FALSE(Get(*cache, "key1"));
+  EXPECT_TRUE(Get(*cache, "key2")->hot);
+}
+
+TEST_F(CacheTest, HitsLinkTheirBacktest) {
+  auto cache = Open(Options());
+  PutOptions put;
+  put.backtest_id = "bt-1";
+  ASSERT_TRUE(cache->Put("key1", bars_, put).ok());
+  GetOptions get;
+  get.backtest_id = "bt-2";
+  ASSERT_TRUE(cache->Get("key1", get).ok());
+  EXPECT_EQ(*cache->BacktestsOf("key1"), (std::vector<std::string>{"bt-1", "bt-2"}));
+  EXPECT_EQ(*cache->EraseBacktest("bt-1", true), 0);
+  EXPECT_TRUE(Get(*cache, "key1"));
+  EXPECT_EQ(*cache->EraseBacktest("bt-2", true), 1);
+  EXPECT_FALSE(Get(*cache, "key1"));
+}
+
+TEST_F(CacheTest, StatisticsRecordedTwiceCountOnce) {
+  CacheOptions options = Options();
+  {
+    auto cache = Open(options);
+    ASSERT_TRUE(cache->Put("key1", bars_).ok());
+    Get(*cache, "key1");
+    Get(*cache, "nobody");
+    EXPECT_EQ(cache->Statistics()->hit_count, 1);
+    EXPECT_DOUBLE_EQ(cache->Statistics()->hit_rate, 0.5);
+    ASSERT_TRUE(cache->RecordDailyStatistics().ok());
+    ASSERT_TRUE(cache->RecordDailyStatistics().ok());
+    EXPECT_EQ(cache->Statistics()->hit_count, 1);
+    Get(*cache, "key1");
+  }
+  auto cache = Open(options);
+  EXPECT_EQ(cache->Statistics()->hit_count, 2) << "close records too";
+  EXPECT_EQ(cache->Statistics(0, 86'400)->hit_count, 0);
+}
+
+TEST_F(CacheTest, RecordOnCloseCanBeTurnedOff) {
+  CacheOptions options = Options();
+  options.record_on_close = false;
+  {
+    Get(*Open(options), "nobody");
+  }
+  EXPECT_EQ(Open(options)->Statistics()->miss_count, 0);
+}
+
+TEST_F(CacheTest, WhatIsEvictedIsNotServedFromMemory) {
+  auto cache = Open(Options());
+  ASSERT_TRUE(cache->Put("key1", bars_).ok());
+  ASSERT_TRUE(cache->Put("key2", bars_).ok());
+  const int64_t size = (*cache->Find("key2"))->size_bytes;
+  ASSERT_TRUE(cache->set_cold_capacity_bytes(size + 10).ok());
+  EXPECT_EQ(*cache->EntryCount(), 2) << "assigning evicts nothing by itself";
+  EXPECT_EQ(*cache->EvictIfNeeded(), 1);
+  EXPECT_FALSE(Get(*cache, "key1"));
+  EXPECT_TRUE(Get(*cache, "key2"));
+}
+
+TEST_F(CacheTest, RecentUseSavesAnEntryThoughItIsNotWrittenYet) {
+  auto cache = Open(Options());
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(cache->Put("key" + std::to_string(i), bars_).ok());
+  }
+  const int64_t size = (*cache->Find("key0"))->size_bytes;
+  Get(*cache, "key0");
+  ASSERT_TRUE(cache->set_cold_capacity_bytes(3 * size + size / 2).ok());
+  ASSERT_TRUE(cache->Put("key3", bars_).ok());
+  EXPECT_TRUE(*cache->Find("key0"));
+  EXPECT_FALSE(*cache->Find("key1"));
+}
+
+TEST_F(CacheTest, StorageOfEitherTierCanBeOff) {
+  CacheOptions options = Options();
+  options.cold_capacity_bytes = 0;
+  auto hot_only = Open(options);
+  ASSERT_TRUE(hot_only->Put("key1", bars_).ok());
+  EXPECT_EQ(*hot_only->EntryCount(), 0);
+  EXPECT_TRUE(Get(*hot_only, "key1")->hot);
+  EXPECT_EQ(*hot_only->Erase("key1"), 1);
+  EXPECT_FALSE(Get(*hot_only, "key1"));
+
+  options.cold_capacity_bytes = 1 << 30;
+  options.hot_capacity_bytes = 0;
+  auto cold_only = Open(options);
+  ASSERT_TRUE(cold_only->Put("key1", bars_).ok());
+  EXPECT_FALSE(Get(*cold_only, "key1")->hot);
+  EXPECT_FALSE(Get(*cold_only, "key1")->hot);
+}
+
+TEST_F(CacheTest, ReadOnlyServesAndRefuses) {
+  {
+    auto cache = Open(Options());
+    ASSERT_TRUE(cache->Put("key1", bars_).ok());
+  }
+  CacheOptions options = Options();
+  options.read_only = true;
+  auto cache = Open(options);
+  EXPECT_TRUE(Get(*cache, "key1"));
+  EXPECT_TRUE(Get(*cache, "key1")->hot);
+  EXPECT_EQ(cache->Put("key2", bars_).code(), ErrorCode::kReadOnly);
+  EXPECT_EQ(cache->Clear().status().code(), ErrorCode::kReadOnly);
+  EXPECT_EQ((*cache->Find("key1"))->access_count, 1);
+}
+
+TEST_F(CacheTest, ClosedCacheSaysSo) {
+  auto cache = Open(Options());
+  ASSERT_TRUE(cache->Put("key1", bars_).ok());
+  ASSERT_TRUE(cache->Close().ok());
+  ASSERT_TRUE(cache->Close().ok());
+  EXPECT_EQ(cache->Get("key1").status().code(), ErrorCode::kClosed);
+  EXPECT_EQ(cache->Put("key1", bars_).code(), ErrorCode::kClosed);
+}
+
+TEST_F(CacheTest, TheRequestBehindAKeyIsStored) {
+  auto cache = Open(Options());
+  const DataRequest request{{"MSFT", "AAPL"}, "2023-01-01", "2023-12-31", "1d", "yfinance"};
+  const std::string key = *cache->GenerateKey(request);
+  EXPECT_EQ(key, "8a3c9ff46519d39e");
+  ASSERT_TRUE(cache->Put(key, bars_).ok());
+  EXPECT_EQ((*cache->Find(key))->request_json, *CanonicalJson(request));
+}
+
+TEST_F(CacheTest, ThreadsGetPutAndClearTogether) {
+  CacheOptions options = Options();
+  options.hot_capacity_bytes = 20'000;
+  options.cold_capacity_bytes = 40'000;
+  auto cache = Open(options);
+  std::vector<std::thread> threads;
+  std::atomic<int64_t> gets{0};
+  for (int worker = 0; worker < 4; ++worker) {
+    threads.emplace_back([&, worker] {
+      for (int i = 0; i < 150; ++i) {
+        const int number = (i * 7 + worker) % 10;
+        const std::string key = "key" + std::to_string(number);
+        if (i % 5 == 0) {
+          EXPECT_TRUE(cache->Put(key, SampleBars(50, number)).ok());
+        } else if (i % 37 == 0) {
+          EXPECT_TRUE(cache->Erase(key).ok());
+        } else {
+          ++gets;
+          auto hit = cache->Get(key);
+          ASSERT_TRUE(hit.ok());
+          if (*hit) EXPECT_TRUE(SameFrame((*hit)->frame, SampleBars(50, number)));
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  const SessionStats stats = cache->session_stats();
+  EXPECT_EQ(stats.hit_count + stats.miss_count, gets);
+  EXPECT_LE(*cache->TotalSizeBytes(), options.cold_capacity_bytes);
+  EXPECT_TRUE(cache->Check(false)->clean());
+}
+
+TEST_F(CacheTest, AForkedChildPutsAndTheParentSeesIt) {
+  auto cache = Open(Options());
+  ASSERT_TRUE(cache->Put("key1", bars_).ok());
+  Get(*cache, "key1");
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const bool good = cache->Get("key1").ok() && cache->Put("child", other_bars_).ok();
+    _exit(good ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  EXPECT_TRUE(SameFrame(Get(*cache, "child")->frame, other_bars_));
+  EXPECT_TRUE(cache->Put("key2", bars_).ok());
+  ASSERT_TRUE(cache->Flush().ok());
+  EXPECT_EQ((*cache->Find("key1"))->access_count, 2) << "the parent's use counts once";
+}
+
+TEST_F(CacheTest, AnInMemoryCatalogForksIntoTwo) {
+  CacheOptions options = Options();
+  options.db_path = ":memory:";
+  auto cache = Open(options);
+  ASSERT_TRUE(cache->Put("key1", bars_).ok());
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const bool good = cache->Get("key1").ok() && cache->Clear().ok();
+    _exit(good ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  cache->hot_tier()->Clear();
+  EXPECT_TRUE(Get(*cache, "key1")) << "the child must not unlink what it inherited";
+}
+
+}  // namespace
+}  // namespace barcache
