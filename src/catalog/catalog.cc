@@ -1,0 +1,381 @@
+// Opening a catalog, its connections, coherence, checkpoints and forks.
+#include "catalog/catalog.h"
+
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <new>
+#include <utility>
+
+#include "base/file_system.h"
+#include "catalog/catalog_impl.h"
+
+namespace barcache {
+
+namespace {
+
+constexpr char kEpochsSuffix[] = "-barcache";
+constexpr int kOldestSqlite = 3'037'000;
+// How often another program's writes are looked for.
+constexpr int64_t kLookIntervalNs = 500'000'000;
+// A write-ahead log shorter than this (4 MB) is not worth a checkpoint's fsync.
+constexpr int64_t kCheckpointPages = 1000;
+// After an attempt that readers held up, the log grows by this much before the next one.
+constexpr int64_t kCheckpointRetryPages = 250;
+
+bool Exists(const std::string& path) {
+  struct stat status{};
+  return lstat(path.c_str(), &status) == 0;
+}
+
+// Runs "PRAGMA journal_mode=WAL", which SQLite does not wait for by itself.
+Status SwitchToWal(SqliteConnection* connection, int64_t busy_timeout_ms) {
+  for (int64_t waited_ms = 0;; ++waited_ms) {
+    BARCACHE_ASSIGN_OR_RETURN(SqliteStatement statement,
+                              connection->Prepare("PRAGMA journal_mode=WAL"));
+    const Result<bool> row = statement.Step();
+    if (row.ok() && *row && statement.Text(0) == "wal") return Status();
+    if (row.ok()) {
+      return Status(ErrorCode::kIo, "catalog " + connection->name() +
+                                        ": this file system cannot hold a write-ahead log; put "
+                                        "the catalog on a local disk");
+    }
+    if (row.status().code() != ErrorCode::kBusy || waited_ms >= busy_timeout_ms) {
+      return row.status();
+    }
+    const timespec pause{0, 1'000'000};
+    nanosleep(&pause, nullptr);
+  }
+}
+
+std::string ConnectionPragmas(ConnectionRole role, const CatalogOptions& options, bool memory) {
+  std::string pragmas = "PRAGMA foreign_keys=OFF; PRAGMA temp_store=MEMORY;";
+  pragmas +=
+      role == ConnectionRole::kWrite ? "PRAGMA cache_size=-32000;" : "PRAGMA cache_size=-8000;";
+  if (memory) return pragmas + "PRAGMA synchronous=OFF;";
+  pragmas += options.sync_full ? "PRAGMA synchronous=FULL;" : "PRAGMA synchronous=NORMAL;";
+  // Debian builds SQLite to overwrite what is deleted; a cache has no secrets to wipe.
+  if (role == ConnectionRole::kWrite) pragmas += "PRAGMA secure_delete=OFF;";
+  return pragmas;
+}
+
+}  // namespace
+
+Catalog::Impl::Impl(CatalogOptions catalog_options, const Clock* the_clock)
+    : options(std::move(catalog_options)),
+      clock(the_clock),
+      readers([this] { return Connect(ConnectionRole::kRead); }) {}
+
+Catalog::Impl::~Impl() {
+  readers.Clear();
+  watcher.reset();
+  checkpointer.reset();
+  writer.reset();
+}
+
+Result<std::unique_ptr<SqliteConnection>> Catalog::Impl::Connect(ConnectionRole role) const {
+  SqliteOpenOptions open;
+  open.target = target;
+  open.name = name;
+  open.read_only = options.read_only;
+  open.create = memory;  // A file that vanished must not come back empty.
+  open.busy_timeout_ms = options.busy_timeout_ms;
+  BARCACHE_ASSIGN_OR_RETURN(std::unique_ptr<SqliteConnection> connection,
+                            SqliteConnection::Open(open));
+  BARCACHE_RETURN_IF_ERROR(connection->Execute(ConnectionPragmas(role, options, memory)));
+  return connection;
+}
+
+Status Catalog::Impl::EnsureWriter() {
+  if (writer != nullptr) return Status();
+  BARCACHE_ASSIGN_OR_RETURN(writer, Connect(ConnectionRole::kWrite));
+  return Status();
+}
+
+// --- opening -------------------------------------------------------------------------------
+
+Status Catalog::Impl::Open() {
+  if (SqliteVersionNumber() < kOldestSqlite) {
+    return Status(ErrorCode::kInternal, std::string("SQLite ") + SqliteVersion() +
+                                            " is too old for barcache: 3.37 or newer is needed");
+  }
+  if (options.db_path.empty()) {
+    return Status(ErrorCode::kInvalidArgument, "db_path is empty: give the path of the catalog");
+  }
+  if (options.db_path.find('\0') != std::string::npos) {
+    return Status(ErrorCode::kInvalidArgument, "db_path holds a NUL character: remove it");
+  }
+  memory = options.db_path == ":memory:";
+  if (memory) return OpenMemory();
+  std::error_code error;
+  path = std::filesystem::weakly_canonical(options.db_path, error).string();
+  if (error) return StatusFromErrno(error.value(), "resolve", options.db_path);
+  name = path;
+  struct stat status{};
+  if (stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
+    return Status(ErrorCode::kNotACatalog,
+                  "catalog " + path + ": it is not a regular file: choose another db_path");
+  }
+  return options.read_only ? OpenReadOnly() : OpenFile();
+}
+
+Status Catalog::Impl::OpenMemory() {
+  if (options.read_only) {
+    return Status(ErrorCode::kInvalidArgument,
+                  "db_path ':memory:' starts empty, so it cannot be opened read-only");
+  }
+  name = ":memory:";
+  target = SqliteUri("/barcache-" + RandomHex32(), "vfs=memdb");
+  BARCACHE_ASSIGN_OR_RETURN(epochs, Epochs::Open("", EpochsMode::kPrivate));
+  MutexLock lock(write_mutex);
+  BARCACHE_RETURN_IF_ERROR(EnsureWriter());
+  return AdoptSchema(writer.get());
+}
+
+Status Catalog::Impl::OpenFile() {
+  const std::string epochs_path = path + kEpochsSuffix;
+  // SQLite gives a new database the mode of the file named here: 0600.
+  target = SqliteUri(path, "modeof=" + EscapeForUri(epochs_path));
+  const bool existed = Exists(path);
+  std::unique_ptr<SqliteConnection> connection;
+  if (existed) {  // Somebody else's file must stay without a file of ours beside it.
+    BARCACHE_ASSIGN_OR_RETURN(connection, Connect(ConnectionRole::kWrite));
+    BARCACHE_ASSIGN_OR_RETURN(const SchemaState state, InspectSchema(connection.get(), false));
+    static_cast<void>(state);
+    if (!connection->writable()) {
+      return Status(ErrorCode::kReadOnly, "catalog " + path +
+                                              ": it may not be written; check its permissions, or "
+                                              "open the cache with read_only");
+    }
+  } else {
+    const std::string parent = std::filesystem::path(path).parent_path().string();
+    BARCACHE_RETURN_IF_ERROR(MakeDirectories(parent));
+  }
+  BARCACHE_ASSIGN_OR_RETURN(epochs, Epochs::Open(epochs_path, EpochsMode::kShared));
+  if (!existed) {
+    SqliteOpenOptions open;
+    open.target = target;
+    open.name = name;
+    open.busy_timeout_ms = options.busy_timeout_ms;
+    BARCACHE_ASSIGN_OR_RETURN(connection, SqliteConnection::Open(open));
+    BARCACHE_RETURN_IF_ERROR(
+        connection->Execute(ConnectionPragmas(ConnectionRole::kWrite, options, memory)));
+  }
+  MutexLock lock(write_mutex);
+  BARCACHE_RETURN_IF_ERROR(epochs->Lock(options.busy_timeout_ms));
+  Status status = SwitchToWal(connection.get(), options.busy_timeout_ms);
+  if (status.ok()) status = AdoptSchema(connection.get());
+  epochs->Unlock();
+  writer = std::move(connection);
+  return status;
+}
+
+Status Catalog::Impl::AdoptSchema(SqliteConnection* connection) {
+  BARCACHE_ASSIGN_OR_RETURN(SchemaState state, InspectSchema(connection, false));
+  if (state.kind != SchemaKind::kCurrent) {
+    BARCACHE_ASSIGN_OR_RETURN(state, PrepareSchema(connection));
+  }
+  catalog_id = state.catalog_id;
+  return Status();
+}
+
+Status Catalog::Impl::OpenReadOnly() {
+  target = SqliteUri(path, "");
+  Result<std::unique_ptr<SqliteConnection>> connection = Connect(ConnectionRole::kRead);
+  Result<SchemaState> state = SchemaState{};
+  if (connection.ok()) state = InspectSchema(connection->get(), true);
+  const Status first = connection.ok() ? state.status() : connection.status();
+  const bool refused = first.code() == ErrorCode::kIo || first.code() == ErrorCode::kReadOnly;
+  if (refused && Exists(path) && !Exists(path + "-wal")) {
+    // Where nothing can be written SQLite cannot make its lock file; then nothing changes either.
+    target = SqliteUri(path, "immutable=1");
+    immutable = true;
+    connection = Connect(ConnectionRole::kRead);
+    if (!connection.ok()) return connection.status();
+    state = InspectSchema(connection->get(), true);
+  }
+  if (!connection.ok()) return connection.status();
+  if (!state.ok()) return state.status();
+  if (!state->has_cache_tables) {
+    return Status(ErrorCode::kNotACatalog, "catalog " + path +
+                                               ": it holds no cache; open it once without "
+                                               "read_only to make one");
+  }
+  // Where side tables are missing or stale, what they would say is counted or left out.
+  has_side_tables = state->kind == SchemaKind::kCurrent;
+  catalog_id = state->catalog_id;
+  BARCACHE_ASSIGN_OR_RETURN(epochs, Epochs::Open(path + kEpochsSuffix, EpochsMode::kReadOnly));
+  readers.Add(std::move(connection).value());
+  return Status();
+}
+
+Catalog::Catalog(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Catalog::~Catalog() = default;
+
+Result<std::unique_ptr<Catalog>> Catalog::Open(const CatalogOptions& options, const Clock* clock) {
+  try {
+    auto impl = std::make_unique<Impl>(options, clock);
+    BARCACHE_RETURN_IF_ERROR(impl->Open());
+    return std::unique_ptr<Catalog>(new Catalog(std::move(impl)));
+  } catch (const std::bad_alloc&) {
+    return Status(ErrorCode::kOutOfMemory, "catalog " + options.db_path + ": out of memory");
+  }
+}
+
+// --- coherence -----------------------------------------------------------------------------
+
+Epoch Catalog::EpochOf(std::string_view cache_key) const {
+  return impl_->epochs->EpochOf(cache_key);
+}
+
+void Catalog::BeginEngineCommit() { impl_->epochs->BeginEngineCommit(); }
+void Catalog::EndEngineCommit() { impl_->epochs->EndEngineCommit(); }
+
+uint64_t Catalog::ForeignWrites() {
+  Impl& impl = *impl_;
+  if (!impl.immutable) {
+    const int64_t now_ns = impl.clock->MonotonicNs();
+    if (now_ns >= impl.next_look_ns.load(std::memory_order_relaxed) &&
+        impl.watch_mutex.try_lock()) {
+      impl.LookForForeignWrites();
+      // Without epochs this is the only way to see any write: look each time.
+      const int64_t pause_ns = impl.epochs->present() ? kLookIntervalNs : 0;
+      impl.next_look_ns.store(now_ns + pause_ns, std::memory_order_relaxed);
+      impl.watch_mutex.unlock();
+    }
+  }
+  return impl.foreign_writes.load(std::memory_order_acquire);
+}
+
+// Triggers count each change of a row in foreign_changes, and every writer of ours takes its own
+// part back before it commits: what moves the number is somebody else's.
+Result<int64_t> Catalog::Impl::ReadForeignMark() {
+  if (!epochs->present() || !has_side_tables) return seen_data_version;
+  BARCACHE_ASSIGN_OR_RETURN(
+      StatementUse changes,
+      watcher->Use("SELECT foreign_changes FROM barcache_totals WHERE id = 1"));
+  BARCACHE_ASSIGN_OR_RETURN(const bool row, changes->Step());
+  BARCACHE_ASSIGN_OR_RETURN(StatementUse schema, watcher->Use("PRAGMA schema_version"));
+  BARCACHE_ASSIGN_OR_RETURN(const bool schema_row, schema->Step());
+  // With other triggers than ours nothing would be counted.
+  return (row ? changes->Int64Or(0, -1) : -1) + ((schema_row ? schema->Int64Or(0, 0) : 0) << 40);
+}
+
+void Catalog::Impl::LookForForeignWrites() {
+  const auto look = [this]() BARCACHE_NO_THREAD_SAFETY_ANALYSIS -> Status {
+    if (watcher == nullptr) {
+      BARCACHE_ASSIGN_OR_RETURN(watcher, Connect(ConnectionRole::kWatch));
+      seen_data_version = -1;
+    }
+    BARCACHE_ASSIGN_OR_RETURN(const bool replaced, epochs->Refresh());
+    static_cast<void>(replaced);  // Another file's epochs differ from all of this one's.
+    BARCACHE_ASSIGN_OR_RETURN(StatementUse version, watcher->Use("PRAGMA data_version"));
+    BARCACHE_ASSIGN_OR_RETURN(const bool row, version->Step());
+    const int64_t data_version = row ? version->Int64(0) : -1;
+    if (data_version == seen_data_version) return Status();
+    seen_data_version = data_version;
+    BARCACHE_ASSIGN_OR_RETURN(const int64_t mark, ReadForeignMark());
+    if (seen_mark.has_value() && *seen_mark != mark) ++foreign_writes;
+    seen_mark = mark;
+    return Status();
+  };
+  if (!look().ok()) {
+    // Nothing is known: what was read before must be read again.
+    ++foreign_writes;
+    seen_data_version = -1;
+  }
+}
+
+// --- checkpoints ---------------------------------------------------------------------------
+
+Status Catalog::CheckpointIfNeeded() {
+  Impl& impl = *impl_;
+  const int64_t pages = impl.wal_pages.load(std::memory_order_relaxed);
+  if (impl.memory || impl.options.read_only ||
+      pages < std::max(kCheckpointPages, impl.checkpoint_at_pages.load())) {
+    return Status();
+  }
+  if (!impl.write_mutex.try_lock()) return Status();
+  Status status;
+  const Result<bool> locked = impl.epochs->TryLock();
+  if (!locked.ok()) {
+    status = locked.status();
+  } else if (*locked) {
+    status = impl.Checkpoint();
+    impl.epochs->Unlock();
+  }
+  impl.write_mutex.unlock();
+  return status;
+}
+
+// SQLite before 3.51.3 can lose a commit of one connection that starts the log anew while another
+// checkpoints it. Holding SQLite's own write lock meanwhile keeps every writer out, ours or not.
+Status Catalog::Impl::Checkpoint() {
+  BARCACHE_RETURN_IF_ERROR(EnsureWriter());
+  if (checkpointer == nullptr) {
+    BARCACHE_ASSIGN_OR_RETURN(checkpointer, Connect(ConnectionRole::kCheckpoint));
+  }
+  writer->set_busy_timeout_ms(0);
+  Status status = writer->Execute("BEGIN IMMEDIATE");
+  writer->set_busy_timeout_ms(options.busy_timeout_ms);
+  if (status.code() == ErrorCode::kBusy) return Status();
+  BARCACHE_RETURN_IF_ERROR(status);
+  int64_t log_pages = 0;
+  int64_t moved_pages = 0;
+  {
+    Result<StatementUse> checkpoint = checkpointer->Use("PRAGMA wal_checkpoint(PASSIVE)");
+    status = checkpoint.status();
+    if (status.ok()) {
+      const Result<bool> row = (*checkpoint)->Step();
+      status = row.status();
+      if (row.ok() && *row) {
+        log_pages = (*checkpoint)->Int64(1);
+        moved_pages = (*checkpoint)->Int64(2);
+      }
+    }
+  }
+  static_cast<void>(writer->Execute("ROLLBACK"));
+  // All moved: the next writer starts the log anew. Else readers hold the rest.
+  wal_pages = moved_pages >= log_pages ? 0 : log_pages;
+  checkpoint_at_pages = moved_pages >= log_pages ? 0 : log_pages + kCheckpointRetryPages;
+  return status.code() == ErrorCode::kBusy ? Status() : status;
+}
+
+// --- identity ------------------------------------------------------------------------------
+
+const std::string& Catalog::catalog_id() const { return impl_->catalog_id; }
+bool Catalog::read_only() const { return impl_->options.read_only; }
+std::string Catalog::connection_target() const {
+  return impl_->memory ? impl_->target : impl_->path;
+}
+const char* Catalog::sqlite_version() { return SqliteVersion(); }
+
+// --- fork ----------------------------------------------------------------------------------
+
+void Catalog::BeforeFork() {
+  Impl& impl = *impl_;
+  impl.write_mutex.lock();
+  impl.watch_mutex.lock();
+  impl.readers.LockIdle();
+  impl.epochs->BeforeFork();
+  if (impl.memory) return;
+  for (auto* connection : {&impl.writer, &impl.checkpointer, &impl.watcher}) {
+    // A checkpoint at each fork would only cost time: the log is read again on reopening.
+    if (*connection != nullptr) (*connection)->KeepWalOnClose();
+    connection->reset();
+  }
+  impl.readers.CloseKeepingWal();
+}
+
+void Catalog::AfterFork(bool in_child) {
+  Impl& impl = *impl_;
+  impl.epochs->AfterFork(in_child);
+  impl.readers.Unlock();
+  impl.watch_mutex.unlock();
+  impl.write_mutex.unlock();
+}
+
+}  // namespace barcache

@@ -1,0 +1,95 @@
+// What the parts of the catalog share. Private to src/catalog.
+//
+// Locks, outermost first: write_mutex, the epochs' file lock, SQLite's own; watch_mutex and the
+// pool's are innermost and never held together.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/mutex.h"
+#include "catalog/catalog.h"
+#include "catalog/epochs.h"
+#include "catalog/reader_pool.h"
+#include "catalog/schema.h"
+#include "catalog/sqlite.h"
+
+namespace barcache {
+
+enum class ConnectionRole { kRead, kWrite, kWatch, kCheckpoint };
+
+struct Catalog::Impl {
+  Impl(CatalogOptions catalog_options, const Clock* the_clock);
+  ~Impl();
+
+  Status Open();
+  Status OpenMemory();
+  Status OpenFile();
+  Status OpenReadOnly();
+  // Inspects and, where needed, prepares the schema over `connection`.
+  Status AdoptSchema(SqliteConnection* connection);
+
+  Result<std::unique_ptr<SqliteConnection>> Connect(ConnectionRole role) const;
+  // Opens the writer's connection if it is closed.
+  Status EnsureWriter() BARCACHE_REQUIRES(write_mutex);
+  // Looks for writes that no epoch announced.
+  void LookForForeignWrites() BARCACHE_REQUIRES(watch_mutex);
+  Result<int64_t> ReadForeignMark() BARCACHE_REQUIRES(watch_mutex);
+  Status Checkpoint() BARCACHE_REQUIRES(write_mutex);
+
+  CatalogOptions options;
+  const Clock* const clock;
+  bool memory = false;
+  bool immutable = false;       // Read-only medium: opened without locks.
+  bool has_side_tables = true;  // False only for a read-only catalog of RustyBT.
+  std::string path;             // Canonical; "" in memory.
+  std::string target;           // What connections open.
+  std::string name;             // For messages.
+  std::string catalog_id;
+
+  std::unique_ptr<Epochs> epochs;
+  ReaderPool readers;
+
+  Mutex write_mutex;
+  std::unique_ptr<SqliteConnection> writer BARCACHE_GUARDED_BY(write_mutex);
+  std::unique_ptr<SqliteConnection> checkpointer BARCACHE_GUARDED_BY(write_mutex);
+  std::atomic<int64_t> wal_pages{0};            // After our last commit.
+  std::atomic<int64_t> checkpoint_at_pages{0};  // The next checkpoint waits for this many.
+
+  Mutex watch_mutex;
+  std::unique_ptr<SqliteConnection> watcher BARCACHE_GUARDED_BY(watch_mutex);
+  int64_t seen_data_version BARCACHE_GUARDED_BY(watch_mutex) = -1;
+  std::optional<int64_t> seen_mark BARCACHE_GUARDED_BY(watch_mutex);
+  std::atomic<int64_t> next_look_ns{0};
+  std::atomic<uint64_t> foreign_writes{0};
+};
+
+struct CatalogWriter::State {
+  explicit State(Catalog::Impl* the_catalog) : catalog(the_catalog) {}
+  ~State();
+
+  // Remembers that the row of this key changed.
+  void Touched(std::string_view cache_key);
+  Result<StatementUse> Use(const char* sql) { return connection->Use(sql); }
+
+  Catalog::Impl* catalog;
+  SqliteConnection* connection = nullptr;  // Not null: inside a transaction.
+  bool epochs_locked = false;
+  std::vector<size_t> buckets;  // Of the keys whose rows changed; may hold duplicates.
+  bool all_buckets = false;
+  int64_t foreign_changes = 0;  // As found at the beginning.
+  int64_t total_changes_before = 0;
+};
+
+// The victim in the current row: cache_key, parquet_path, size_bytes, last_accessed.
+Victim ReadVictim(const SqliteStatement& row);
+// Steps through the statement, all its rows as victims.
+Result<std::vector<Victim>> ReadVictims(SqliteStatement* statement);
+// A key as text, also where somebody stored it as a blob.
+std::string ReadKey(const SqliteStatement& row, int column);
+
+}  // namespace barcache

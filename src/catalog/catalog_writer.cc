@@ -1,0 +1,271 @@
+// Write transactions: begin, put, link, count uses, statistics, commit.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "catalog/catalog_impl.h"
+
+namespace barcache {
+
+namespace {
+
+constexpr char kBegin[] = "BEGIN IMMEDIATE";
+constexpr char kCommit[] = "COMMIT";
+constexpr char kRollback[] = "ROLLBACK";
+constexpr char kReadForeign[] = "SELECT foreign_changes FROM barcache_totals WHERE id = 1";
+constexpr char kRestoreForeign[] = "UPDATE barcache_totals SET foreign_changes = ?1 WHERE id = 1";
+
+constexpr char kFindRow[] =
+    "SELECT e.parquet_path, s.generation FROM cache_entries e LEFT JOIN barcache_entries s"
+    " ON s.cache_key = e.cache_key AND s.checksum = e.checksum WHERE e.cache_key = ?1";
+constexpr char kDropDeadLinks[] = "DELETE FROM backtest_cache_links WHERE cache_key = ?1";
+constexpr char kInsertRow[] =
+    "INSERT INTO cache_entries (cache_key, dataset_id, parquet_path, checksum, created_at,"
+    " last_accessed, access_count, size_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?5, 1, ?6)";
+constexpr char kReplaceRow[] =
+    "UPDATE cache_entries SET dataset_id = ?2, parquet_path = ?3, checksum = ?4,"
+    " last_accessed = max(last_accessed, ?5), size_bytes = ?6 WHERE cache_key = ?1";
+// The trigger has made the side row; only we know these.
+constexpr char kClaimRow[] =
+    "UPDATE barcache_entries SET generation = ?2,"
+    " request_json = CASE ?3 WHEN '' THEN request_json ELSE ?3 END WHERE cache_key = ?1";
+
+constexpr char kFindCreated[] = "SELECT created_at FROM cache_entries WHERE cache_key = ?1";
+constexpr char kFindLink[] =
+    "SELECT 1 FROM backtest_cache_links INDEXED BY barcache_links_pair"
+    " WHERE cache_key = ?1 AND backtest_id = ?2 AND linked_at >= ?3 LIMIT 1";
+constexpr char kInsertLink[] =
+    "INSERT INTO backtest_cache_links (backtest_id, cache_key, linked_at) VALUES (?1, ?2, ?3)";
+
+constexpr char kTouchRow[] =
+    "UPDATE cache_entries SET access_count = access_count + ?2,"
+    " last_accessed = max(last_accessed, ?3) WHERE cache_key = ?1";
+
+constexpr char kTotals[] =
+    "SELECT entry_count, size_bytes, access_count FROM barcache_totals WHERE id = 1";
+constexpr char kReadDay[] =
+    "SELECT stat_date, hit_count, miss_count, total_size_mb FROM cache_statistics"
+    " WHERE stat_date = ?1";
+constexpr char kAddToDay[] =
+    "UPDATE cache_statistics SET hit_count = hit_count + ?2, miss_count = miss_count + ?3,"
+    " total_size_mb = ?4 WHERE stat_date = ?1";
+constexpr char kInsertDay[] =
+    "INSERT INTO cache_statistics (stat_date, hit_count, miss_count, total_size_mb)"
+    " VALUES (?1, ?2, ?3, ?4)";
+
+}  // namespace
+
+// --- State ---------------------------------------------------------------------------------
+
+CatalogWriter::State::~State() {
+  if (connection != nullptr && connection->in_transaction()) {
+    Result<StatementUse> rollback = connection->Use(kRollback);
+    if (rollback.ok()) static_cast<void>((*rollback)->Run());
+  }
+  if (epochs_locked) catalog->epochs->Unlock();
+  catalog->write_mutex.unlock();
+}
+
+void CatalogWriter::State::Touched(std::string_view cache_key) {
+  if (!all_buckets) buckets.push_back(Epochs::BucketOf(cache_key));
+}
+
+CatalogWriter::CatalogWriter(std::unique_ptr<State> state) : state_(std::move(state)) {}
+CatalogWriter::CatalogWriter(CatalogWriter&&) noexcept = default;
+CatalogWriter::~CatalogWriter() = default;
+
+// --- begin and commit ----------------------------------------------------------------------
+
+Result<CatalogWriter> Catalog::BeginWrite() {
+  if (impl_->options.read_only) {
+    return Status(ErrorCode::kReadOnly, "catalog " + impl_->name +
+                                            ": opened read-only; open it without read_only to "
+                                            "change it");
+  }
+  impl_->write_mutex.lock();
+  auto state = std::make_unique<CatalogWriter::State>(impl_.get());  // Unlocks when it goes.
+  BARCACHE_RETURN_IF_ERROR(impl_->epochs->Lock(impl_->options.busy_timeout_ms));
+  state->epochs_locked = true;
+  BARCACHE_RETURN_IF_ERROR(impl_->EnsureWriter());
+  SqliteConnection* connection = impl_->writer.get();
+  {
+    BARCACHE_ASSIGN_OR_RETURN(StatementUse begin, connection->Use(kBegin));
+    BARCACHE_RETURN_IF_ERROR(begin->Run());
+  }
+  state->connection = connection;
+  state->total_changes_before = connection->total_changes();
+  BARCACHE_ASSIGN_OR_RETURN(StatementUse read, connection->Use(kReadForeign));
+  BARCACHE_ASSIGN_OR_RETURN(const bool row, read->Step());
+  if (row) {
+    state->foreign_changes = read->Int64Or(0, 0);
+  } else {  // Somebody emptied the table: without its row no trigger works.
+    BARCACHE_ASSIGN_OR_RETURN(const bool differed, RebuildSideRows(connection));
+    state->all_buckets = differed;
+  }
+  return CatalogWriter(std::move(state));
+}
+
+Epoch CatalogWriter::EpochAfterCommit(std::string_view cache_key) const {
+  Epoch epoch = state_->catalog->epochs->EpochOf(cache_key);
+  const bool moves =
+      state_->all_buckets ||
+      std::ranges::find(state_->buckets, Epochs::BucketOf(cache_key)) != state_->buckets.end();
+  if (moves) epoch.bucket += 2;
+  return epoch;
+}
+
+Status CatalogWriter::Commit() {
+  SqliteConnection* connection = state_->connection;
+  if (connection == nullptr) {
+    return Status(ErrorCode::kInternal, "catalog writer: committed twice; please report this");
+  }
+  Epochs* epochs = state_->catalog->epochs.get();
+  if (connection->total_changes() != state_->total_changes_before) {
+    // Triggers counted our own changes as somebody else's.
+    BARCACHE_ASSIGN_OR_RETURN(StatementUse restore, state_->Use(kRestoreForeign));
+    restore->Bind(1, state_->foreign_changes);
+    BARCACHE_RETURN_IF_ERROR(restore->Run());
+  }
+  std::vector<size_t>& buckets = state_->buckets;
+  if (state_->all_buckets) {
+    buckets.resize(Epochs::kBucketCount);
+    std::iota(buckets.begin(), buckets.end(), size_t{0});
+  } else {
+    std::ranges::sort(buckets);
+    buckets.erase(std::unique(buckets.begin(), buckets.end()), buckets.end());
+  }
+  BARCACHE_ASSIGN_OR_RETURN(StatementUse commit, state_->Use(kCommit));
+  if (!buckets.empty()) epochs->MarkOdd(buckets);
+  Status status = commit->Run();
+  if (!status.ok() && connection->in_transaction()) {
+    BARCACHE_ASSIGN_OR_RETURN(StatementUse rollback, state_->Use(kRollback));
+    static_cast<void>(rollback->Run());
+  }
+  if (!buckets.empty()) epochs->MarkEven(buckets);
+  state_->catalog->wal_pages.store(connection->wal_pages(), std::memory_order_relaxed);
+  state_->connection = nullptr;
+  epochs->Unlock();
+  state_->epochs_locked = false;
+  return status;
+}
+
+// --- put -------------------------------------------------------------------------------------
+
+Result<UpsertOutcome> CatalogWriter::Upsert(const NewEntry& entry) {
+  UpsertOutcome outcome;
+  bool present = false;
+  {
+    BARCACHE_ASSIGN_OR_RETURN(StatementUse find, state_->Use(kFindRow));
+    find->Bind(1, entry.cache_key);
+    BARCACHE_ASSIGN_OR_RETURN(present, find->Step());
+    if (present) {
+      outcome.replaced_path = find->TextOr(0, "");
+      if (static_cast<uint64_t>(find->Int64Or(1, 0)) > entry.generation) return UpsertOutcome{};
+    }
+  }
+  if (!present) {
+    // Left by a program that removed the row while the database had no triggers of ours.
+    BARCACHE_ASSIGN_OR_RETURN(StatementUse drop, state_->Use(kDropDeadLinks));
+    drop->Bind(1, entry.cache_key);
+    BARCACHE_RETURN_IF_ERROR(drop->Run());
+  }
+  {
+    BARCACHE_ASSIGN_OR_RETURN(StatementUse store, state_->Use(present ? kReplaceRow : kInsertRow));
+    store->Bind(1, entry.cache_key)
+        .Bind(2, entry.dataset_id)
+        .Bind(3, entry.parquet_path)
+        .Bind(4, entry.checksum)
+        .Bind(5, entry.now_s)
+        .Bind(6, entry.size_bytes);
+    BARCACHE_RETURN_IF_ERROR(store->Run());
+  }
+  BARCACHE_ASSIGN_OR_RETURN(StatementUse claim, state_->Use(kClaimRow));
+  claim->Bind(1, entry.cache_key)
+      .Bind(2, static_cast<int64_t>(entry.generation))
+      .Bind(3, entry.request_json);
+  BARCACHE_RETURN_IF_ERROR(claim->Run());
+  if (state_->connection->changes() == 0) {
+    // The side row is gone although the entry stands: the tables disagree.
+    BARCACHE_ASSIGN_OR_RETURN(const bool differed, RebuildSideRows(state_->connection));
+    static_cast<void>(differed);
+    claim->Bind(1, entry.cache_key)
+        .Bind(2, static_cast<int64_t>(entry.generation))
+        .Bind(3, entry.request_json);
+    BARCACHE_RETURN_IF_ERROR(claim->Run());
+  }
+  state_->Touched(entry.cache_key);
+  outcome.stored = true;
+  return outcome;
+}
+
+Result<bool> CatalogWriter::Link(std::string_view backtest_id, std::string_view cache_key,
+                                 int64_t now_s) {
+  int64_t created_at = 0;
+  {
+    BARCACHE_ASSIGN_OR_RETURN(StatementUse find, state_->Use(kFindCreated));
+    find->Bind(1, cache_key);
+    BARCACHE_ASSIGN_OR_RETURN(const bool row, find->Step());
+    if (!row) return false;
+    created_at = find->Int64Or(0, 0);
+  }
+  {
+    BARCACHE_ASSIGN_OR_RETURN(StatementUse find, state_->Use(kFindLink));
+    find->Bind(1, cache_key).Bind(2, backtest_id).Bind(3, created_at);
+    BARCACHE_ASSIGN_OR_RETURN(const bool row, find->Step());
+    if (row) return false;
+  }
+  BARCACHE_ASSIGN_OR_RETURN(StatementUse insert, state_->Use(kInsertLink));
+  // A clock that went back must not make the link older than its row, that is dead.
+  insert->Bind(1, backtest_id).Bind(2, cache_key).Bind(3, std::max(now_s, created_at));
+  BARCACHE_RETURN_IF_ERROR(insert->Run());
+  return true;
+}
+
+Status CatalogWriter::ApplyTouches(const std::vector<Touch>& touches) {
+  BARCACHE_ASSIGN_OR_RETURN(StatementUse update, state_->Use(kTouchRow));
+  for (const Touch& touch : touches) {
+    update->Bind(1, touch.cache_key).Bind(2, touch.count).Bind(3, touch.accessed_s);
+    BARCACHE_RETURN_IF_ERROR(update->Run());
+  }
+  return Status();
+}
+
+// --- totals and statistics -------------------------------------------------------------------
+
+Result<CatalogTotals> CatalogWriter::Totals() {
+  BARCACHE_ASSIGN_OR_RETURN(StatementUse query, state_->Use(kTotals));
+  BARCACHE_ASSIGN_OR_RETURN(const bool row, query->Step());
+  if (!row) return CatalogTotals{};
+  return CatalogTotals{query->Int64Or(0, 0), query->Int64Or(1, 0), query->Int64Or(2, 0)};
+}
+
+Status CatalogWriter::AddDailyStatistics(const DailyStatistics& delta) {
+  const double size_mb = std::isfinite(delta.total_size_mb) ? delta.total_size_mb : 0.0;
+  for (const char* sql : {kAddToDay, kInsertDay}) {
+    BARCACHE_ASSIGN_OR_RETURN(StatementUse store, state_->Use(sql));
+    store->Bind(1, delta.stat_date)
+        .Bind(2, delta.hit_count)
+        .Bind(3, delta.miss_count)
+        .Bind(4, size_mb);
+    BARCACHE_RETURN_IF_ERROR(store->Run());
+    if (state_->connection->changes() > 0) break;
+  }
+  return Status();
+}
+
+Result<std::optional<DailyStatistics>> CatalogWriter::ReadDailyStatistics(int64_t stat_date) {
+  BARCACHE_ASSIGN_OR_RETURN(StatementUse query, state_->Use(kReadDay));
+  query->Bind(1, stat_date);
+  BARCACHE_ASSIGN_OR_RETURN(const bool row, query->Step());
+  if (!row) return std::optional<DailyStatistics>();
+  return std::optional<DailyStatistics>(DailyStatistics{query->Int64Or(0, 0), query->Int64Or(1, 0),
+                                                        query->Int64Or(2, 0), query->Double(3)});
+}
+
+Result<bool> CatalogWriter::RebuildSideTables() {
+  BARCACHE_ASSIGN_OR_RETURN(const bool differed, RebuildSideRows(state_->connection));
+  state_->all_buckets = state_->all_buckets || differed;
+  return differed;
+}
+
+}  // namespace barcache

@@ -1,0 +1,64 @@
+// Lending connections. See reader_pool.h.
+#include "catalog/reader_pool.h"
+
+#include <mutex>
+
+namespace barcache {
+
+namespace {
+// More threads than this at once each pay for opening a connection.
+constexpr size_t kMaxIdle = 16;
+}  // namespace
+
+Result<ReaderPool::Lease> ReaderPool::Take() {
+  {
+    MutexLock lock(mutex_);
+    ++lent_;
+    if (!idle_.empty()) {
+      Lease lease(this, std::move(idle_.back()));
+      idle_.pop_back();
+      return lease;
+    }
+  }
+  Result<std::unique_ptr<SqliteConnection>> connection = connect_();
+  if (!connection.ok()) {
+    Return(nullptr);
+    return connection.status();
+  }
+  return Lease(this, std::move(connection).value());
+}
+
+void ReaderPool::Return(std::unique_ptr<SqliteConnection> connection) {
+  std::unique_ptr<SqliteConnection> surplus;  // Closed outside the lock.
+  MutexLock lock(mutex_);
+  --lent_;
+  if (connection != nullptr) {
+    (idle_.size() < kMaxIdle ? idle_.emplace_back() : surplus) = std::move(connection);
+  }
+  if (lent_ == 0) all_returned_.notify_all();
+}
+
+void ReaderPool::Add(std::unique_ptr<SqliteConnection> connection) {
+  MutexLock lock(mutex_);
+  idle_.push_back(std::move(connection));
+}
+
+void ReaderPool::Clear() {
+  std::vector<std::unique_ptr<SqliteConnection>> closing;
+  MutexLock lock(mutex_);
+  closing.swap(idle_);
+}
+
+void ReaderPool::LockIdle() {
+  mutex_.lock();
+  all_returned_.wait(mutex_, [this] { return lent_ == 0; });
+}
+
+void ReaderPool::CloseKeepingWal() {
+  for (const auto& connection : idle_) connection->KeepWalOnClose();
+  idle_.clear();
+}
+
+void ReaderPool::Unlock() { mutex_.unlock(); }
+
+}  // namespace barcache

@@ -1,0 +1,181 @@
+// The schema as text. See schema_sql.h; every object is explained in docs/on-disk-format.md.
+#include "catalog/schema_sql.h"
+
+namespace barcache {
+
+namespace {
+
+constexpr SchemaObject kRustyBtSchema[] = {
+    {"table", "datasets",
+     "CREATE TABLE datasets (\n\tdataset_id INTEGER NOT NULL, \n\tsource TEXT NOT NULL, "
+     "\n\tresolution TEXT NOT NULL, \n\tschema_version INTEGER NOT NULL, \n\tcreated_at INTEGER "
+     "NOT NULL, \n\tupdated_at INTEGER NOT NULL, \n\tPRIMARY KEY (dataset_id)\n)"},
+    {"table", "cache_statistics",
+     "CREATE TABLE cache_statistics (\n\tid INTEGER NOT NULL, \n\tstat_date INTEGER NOT NULL, "
+     "\n\thit_count INTEGER NOT NULL, \n\tmiss_count INTEGER NOT NULL, \n\ttotal_size_mb FLOAT NOT "
+     "NULL, \n\tPRIMARY KEY (id), \n\tCONSTRAINT unique_stat_date UNIQUE (stat_date)\n)"},
+    {"table", "symbols",
+     "CREATE TABLE symbols (\n\tsymbol_id INTEGER NOT NULL, \n\tdataset_id INTEGER NOT NULL, "
+     "\n\tsymbol TEXT NOT NULL, \n\tasset_type TEXT, \n\texchange TEXT, \n\tPRIMARY KEY "
+     "(symbol_id), \n\tFOREIGN KEY(dataset_id) REFERENCES datasets (dataset_id)\n)"},
+    {"index", "idx_symbols_dataset", "CREATE INDEX idx_symbols_dataset ON symbols (dataset_id)"},
+    {"index", "idx_symbols_symbol", "CREATE INDEX idx_symbols_symbol ON symbols (symbol)"},
+    {"table", "date_ranges",
+     "CREATE TABLE date_ranges (\n\tid INTEGER NOT NULL, \n\tdataset_id INTEGER NOT NULL, "
+     "\n\tstart_date INTEGER NOT NULL, \n\tend_date INTEGER NOT NULL, \n\tPRIMARY KEY (id), "
+     "\n\tFOREIGN KEY(dataset_id) REFERENCES datasets (dataset_id)\n)"},
+    {"index", "idx_date_ranges_dates",
+     "CREATE INDEX idx_date_ranges_dates ON date_ranges (start_date, end_date)"},
+    {"index", "idx_date_ranges_dataset",
+     "CREATE INDEX idx_date_ranges_dataset ON date_ranges (dataset_id)"},
+    {"table", "checksums",
+     "CREATE TABLE checksums (\n\tid INTEGER NOT NULL, \n\tdataset_id INTEGER NOT NULL, "
+     "\n\tparquet_path TEXT NOT NULL, \n\tchecksum TEXT NOT NULL, \n\tlast_updated INTEGER NOT "
+     "NULL, \n\tPRIMARY KEY (id), \n\tFOREIGN KEY(dataset_id) REFERENCES datasets "
+     "(dataset_id)\n)"},
+    {"index", "idx_checksums_dataset",
+     "CREATE INDEX idx_checksums_dataset ON checksums (dataset_id)"},
+    {"table", "cache_entries",
+     "CREATE TABLE cache_entries (\n\tcache_key TEXT NOT NULL, \n\tdataset_id INTEGER NOT NULL, "
+     "\n\tparquet_path TEXT NOT NULL, \n\tchecksum TEXT NOT NULL, \n\tcreated_at INTEGER NOT NULL, "
+     "\n\tlast_accessed INTEGER NOT NULL, \n\taccess_count INTEGER NOT NULL, \n\tsize_bytes "
+     "INTEGER NOT NULL, \n\tPRIMARY KEY (cache_key), \n\tFOREIGN KEY(dataset_id) REFERENCES "
+     "datasets (dataset_id)\n)"},
+    {"index", "idx_cache_entries_dataset",
+     "CREATE INDEX idx_cache_entries_dataset ON cache_entries (dataset_id)"},
+    {"index", "idx_cache_entries_accessed",
+     "CREATE INDEX idx_cache_entries_accessed ON cache_entries (last_accessed)"},
+    {"table", "backtest_cache_links",
+     "CREATE TABLE backtest_cache_links (\n\tid INTEGER NOT NULL, \n\tbacktest_id TEXT NOT NULL, "
+     "\n\tcache_key TEXT NOT NULL, \n\tlinked_at INTEGER NOT NULL, \n\tPRIMARY KEY (id), "
+     "\n\tFOREIGN KEY(cache_key) REFERENCES cache_entries (cache_key)\n)"},
+    {"index", "idx_backtest_links_cache",
+     "CREATE INDEX idx_backtest_links_cache ON backtest_cache_links (cache_key)"},
+    {"index", "idx_backtest_links_backtest",
+     "CREATE INDEX idx_backtest_links_backtest ON backtest_cache_links (backtest_id)"},
+};
+
+constexpr SchemaTable kRustyBtTables[] = {
+    {"datasets", "dataset_id,source,resolution,schema_version,created_at,updated_at"},
+    {"symbols", "symbol_id,dataset_id,symbol,asset_type,exchange"},
+    {"date_ranges", "id,dataset_id,start_date,end_date"},
+    {"checksums", "id,dataset_id,parquet_path,checksum,last_updated"},
+    {"cache_entries",
+     "cache_key,dataset_id,parquet_path,checksum,created_at,last_accessed,access_count,size_bytes"},
+    {"backtest_cache_links", "id,backtest_id,cache_key,linked_at"},
+    {"cache_statistics", "id,stat_date,hit_count,miss_count,total_size_mb"},
+};
+
+constexpr SchemaObject kBarcacheSchema[] = {
+    {"table", "barcache_meta",
+     "CREATE TABLE barcache_meta (\n"
+     "  name TEXT NOT NULL PRIMARY KEY,\n"
+     "  value TEXT NOT NULL\n"
+     ") WITHOUT ROWID"},
+    {"table", "barcache_totals",
+     "CREATE TABLE barcache_totals (\n"
+     "  id INTEGER NOT NULL PRIMARY KEY,\n"
+     "  entry_count INTEGER NOT NULL,\n"
+     "  size_bytes INTEGER NOT NULL,\n"
+     "  access_count INTEGER NOT NULL,\n"
+     "  next_use INTEGER NOT NULL,\n"
+     "  old_count INTEGER NOT NULL,\n"
+     "  old_boundary INTEGER NOT NULL,\n"
+     "  foreign_changes INTEGER NOT NULL\n"
+     ")"},
+    // The row's number is its order of use: the table itself is the least-recently-used order.
+    {"table", "barcache_entries",
+     "CREATE TABLE barcache_entries (\n"
+     "  use_order INTEGER NOT NULL PRIMARY KEY,\n"
+     "  cache_key TEXT NOT NULL UNIQUE,\n"
+     "  checksum TEXT NOT NULL,\n"
+     "  generation INTEGER NOT NULL DEFAULT 0,\n"
+     "  size_bytes INTEGER NOT NULL,\n"
+     "  access_count INTEGER NOT NULL,\n"
+     "  is_old INTEGER NOT NULL DEFAULT 0,\n"
+     "  request_json TEXT NOT NULL DEFAULT ''\n"
+     ")"},
+    {"index", "barcache_entries_size",
+     "CREATE INDEX barcache_entries_size ON barcache_entries (size_bytes DESC)"},
+    {"index", "barcache_entries_old",
+     "CREATE INDEX barcache_entries_old ON barcache_entries (size_bytes DESC) WHERE is_old = 1"},
+    {"index", "barcache_links_pair",
+     "CREATE INDEX barcache_links_pair ON backtest_cache_links (cache_key, backtest_id, "
+     "linked_at)"},
+    // INSERT OR REPLACE removes a row without running delete triggers: the old side row goes here.
+    {"trigger", "barcache_entry_added",
+     "CREATE TRIGGER barcache_entry_added AFTER INSERT ON cache_entries BEGIN\n"
+     "  DELETE FROM barcache_entries WHERE cache_key = NEW.cache_key;\n"
+     "  INSERT INTO barcache_entries (use_order, cache_key, checksum, size_bytes, access_count)\n"
+     "    SELECT next_use, NEW.cache_key, NEW.checksum,\n"
+     "      " BARCACHE_SQL_FIGURE(
+         "NEW.size_bytes") ",\n"
+                           "      " BARCACHE_SQL_FIGURE(
+                               "NEW.access_count") "\n"
+                                                   "    FROM barcache_totals WHERE id = 1;\n"
+                                                   "END"},
+    {"trigger", "barcache_entry_changed",
+     "CREATE TRIGGER barcache_entry_changed AFTER UPDATE ON cache_entries BEGIN\n"
+     "  UPDATE barcache_entries SET\n"
+     "    use_order = (SELECT next_use FROM barcache_totals WHERE id = 1),\n"
+     "    cache_key = NEW.cache_key,\n"
+     "    generation = CASE WHEN checksum IS NEW.checksum THEN generation ELSE 0 END,\n"
+     "    checksum = NEW.checksum,\n"
+     "    size_bytes = " BARCACHE_SQL_FIGURE(
+         "NEW.size_bytes") ",\n"
+                           "    access_count = " BARCACHE_SQL_FIGURE(
+                               "NEW.access_count") ",\n"
+                                                   "    is_old = 0\n"
+                                                   "  WHERE cache_key = OLD.cache_key;\n"
+                                                   "END"},
+    {"trigger", "barcache_entry_renamed",
+     "CREATE TRIGGER barcache_entry_renamed AFTER UPDATE OF cache_key ON cache_entries\n"
+     "WHEN OLD.cache_key IS NOT NEW.cache_key BEGIN\n"
+     "  DELETE FROM backtest_cache_links WHERE cache_key = OLD.cache_key;\n"
+     "END"},
+    {"trigger", "barcache_entry_removed",
+     "CREATE TRIGGER barcache_entry_removed AFTER DELETE ON cache_entries BEGIN\n"
+     "  DELETE FROM backtest_cache_links WHERE cache_key = OLD.cache_key;\n"
+     "  DELETE FROM barcache_entries WHERE cache_key = OLD.cache_key;\n"
+     "END"},
+    {"trigger", "barcache_side_added",
+     "CREATE TRIGGER barcache_side_added AFTER INSERT ON barcache_entries BEGIN\n"
+     "  UPDATE barcache_totals SET\n"
+     "    entry_count = entry_count + 1,\n"
+     "    size_bytes = size_bytes + NEW.size_bytes,\n"
+     "    access_count = access_count + NEW.access_count,\n"
+     "    next_use = max(next_use, NEW.use_order + 1),\n"
+     "    old_count = old_count + NEW.is_old,\n"
+     "    foreign_changes = foreign_changes + 1\n"
+     "  WHERE id = 1;\n"
+     "END"},
+    {"trigger", "barcache_side_changed",
+     "CREATE TRIGGER barcache_side_changed\n"
+     "AFTER UPDATE OF use_order, size_bytes, access_count, is_old ON barcache_entries BEGIN\n"
+     "  UPDATE barcache_totals SET\n"
+     "    size_bytes = size_bytes - OLD.size_bytes + NEW.size_bytes,\n"
+     "    access_count = access_count - OLD.access_count + NEW.access_count,\n"
+     "    next_use = max(next_use, NEW.use_order + 1),\n"
+     "    old_count = old_count - OLD.is_old + NEW.is_old,\n"
+     "    foreign_changes = foreign_changes + 1\n"
+     "  WHERE id = 1;\n"
+     "END"},
+    {"trigger", "barcache_side_removed",
+     "CREATE TRIGGER barcache_side_removed AFTER DELETE ON barcache_entries BEGIN\n"
+     "  UPDATE barcache_totals SET\n"
+     "    entry_count = entry_count - 1,\n"
+     "    size_bytes = size_bytes - OLD.size_bytes,\n"
+     "    access_count = access_count - OLD.access_count,\n"
+     "    old_count = old_count - OLD.is_old,\n"
+     "    foreign_changes = foreign_changes + 1\n"
+     "  WHERE id = 1;\n"
+     "END"},
+};
+
+}  // namespace
+
+std::span<const SchemaObject> RustyBtSchema() { return kRustyBtSchema; }
+std::span<const SchemaTable> RustyBtTables() { return kRustyBtTables; }
+std::span<const SchemaObject> BarcacheSchema() { return kBarcacheSchema; }
+
+}  // namespace barcache
