@@ -120,26 +120,23 @@ def _arrow() -> list[Check]:
 
 
 def _sqlite() -> list[Check]:
-    python_version = sqlite3.sqlite_version
-    checks = []
-    try:
-        from barcache import metadata_catalog
+    from barcache import sqlite_dbapi
 
-        copies = [str(copy) for copy in metadata_catalog.sqlite_copies()]
-    except (ImportError, AttributeError):
-        copies = _mapped_libraries("libsqlite3")
-    if len(copies) > 1:
-        checks.append(
-            Check(
-                "SQLite copies",
-                f"{len(copies)}: {', '.join(copies)}",
-                "warn",
-                "two copies in one process do not see each other's locks. barcache's own engine is "
-                "safe; do not open the catalog in this process through the other copy.",
-            )
+    python_version = sqlite3.sqlite_version
+    copies = sqlite_dbapi.sqlite_copies()
+    one = sqlite_dbapi.same_sqlite()
+    checks = [
+        Check(
+            "SQLite copies",
+            f"{len(copies)}: {', '.join(copies)}",
+            "ok" if one else "warn",
+            ""
+            if one
+            else "Python's sqlite3 and barcache use different copies, which do not see each "
+            "other's locks. barcache's own engine is safe; in this process open the catalog in no "
+            "other way.",
         )
-    else:
-        checks.append(Check("SQLite copies", ", ".join(copies) or "1"))
+    ]
     numbers = tuple(int(part) for part in python_version.split("."))
     race = (3, 7, 0) <= numbers < (3, 51, 3)
     checks.append(
@@ -154,13 +151,6 @@ def _sqlite() -> list[Check]:
         )
     )
     return checks
-
-
-def _mapped_libraries(name: str) -> list[str]:
-    """Files of this name that are loaded into the process."""
-    lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
-    paths = {line.split(maxsplit=5)[5] for line in lines if len(line.split(maxsplit=5)) == 6}
-    return sorted(path for path in paths if name in Path(path).name)
 
 
 def _sha256() -> list[Check]:
