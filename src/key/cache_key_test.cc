@@ -64,6 +64,32 @@ TEST(CanonicalJsonTest, EscapesAsPythonDoes) {
   EXPECT_EQ(JsonOf("\xed\xa0\xbd\xed\xb8\x80"), R"("\ud83d\ude00")");  // Two of them.
 }
 
+// hashlib.sha256(json.dumps("".join(map(chr, range(0x110000)))).encode()).hexdigest()
+TEST(CanonicalJsonTest, EveryCodePointIsWrittenAsPythonDoes) {
+  std::string text;
+  const auto append = [&text](uint32_t bits) { text.push_back(static_cast<char>(bits)); };
+  for (uint32_t point = 0; point < 0x110000; ++point) {
+    if (point < 0x80) {
+      append(point);
+      continue;
+    }
+    if (point < 0x800) {
+      append(0xC0 | point >> 6);
+    } else {
+      if (point < 0x10000) {
+        append(0xE0 | point >> 12);
+      } else {
+        append(0xF0 | point >> 18);
+        append(0x80 | (point >> 12 & 0x3F));
+      }
+      append(0x80 | (point >> 6 & 0x3F));
+    }
+    append(0x80 | (point & 0x3F));
+  }
+  EXPECT_EQ(Sha256Hex(JsonOf(text)),
+            "7a12e7fbcb38887f94979b257537384a7581f39b402037f3a597a8f7e9c7d67c");
+}
+
 TEST(CanonicalJsonTest, SortsByCodePoint) {
   // U+FF21 < U+1F600, though its first UTF-16 unit is the larger one.
   const std::string json = *CanonicalJson(RequestOf({"😀", "\uFF21", "Z", "a", "\xed\xa0\x80"}));
