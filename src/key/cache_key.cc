@@ -86,10 +86,10 @@ void AppendEscaped(char32_t point, std::string* json) {
   if (point >= 0x10000) {
     AppendUnit(0xD800 + ((point - 0x10000) >> 10), json);
     AppendUnit(0xDC00 + ((point - 0x10000) & 0x3FF), json);
-  } else if (point < 0x20 || point > 0x7F) {
+  } else if (point < 0x20 || point > 0x7E) {
     AppendUnit(point, json);
   } else {
-    json->push_back(static_cast<char>(point));  // DEL too: Python leaves it alone.
+    json->push_back(static_cast<char>(point));
   }
 }
 

@@ -57,7 +57,7 @@ TEST(CanonicalJsonTest, EscapesAsPythonDoes) {
   EXPECT_EQ(JsonOf("\"\\/"), R"("\"\\/")");
   EXPECT_EQ(JsonOf("\n\r\t\b\f"), R"("\n\r\t\b\f")");
   EXPECT_EQ(JsonOf(std::string("\0\x01\x1f", 3)), R"("\u0000\u0001\u001f")");
-  EXPECT_EQ(JsonOf("\x7f"), "\"\x7f\"");
+  EXPECT_EQ(JsonOf("~\x7f"), R"("~\u007f")");
   EXPECT_EQ(JsonOf("\u0080é€"), R"("\u0080\u00e9\u20ac")");
   EXPECT_EQ(JsonOf("😀\U0010FFFF"), R"("\ud83d\ude00\udbff\udfff")");
   EXPECT_EQ(JsonOf("\xed\xa0\x80"), R"("\ud800")");                    // A lone surrogate.
