@@ -1,0 +1,96 @@
+// The door of the Parquet room: which way through, and what the footer says about the frame.
+#include "frame/parquet_codec.h"
+
+#include <new>
+#include <optional>
+
+#include "frame/arrow_codec.h"
+#include "frame/frame_data.h"
+#include "frame/parquet_footer.h"
+#include "frame/stored_schema.h"
+
+namespace barcache {
+namespace {
+
+// What this room keeps in a footer, and what is the caller's.
+struct FooterTexts {
+  std::optional<SchemaNode> stored_schema;
+  std::string origin;
+  KeyValues others;
+};
+
+Result<FooterTexts> SortKeyValues(const ParquetFooter& footer) {
+  FooterTexts texts;
+  for (const auto& [key, value] : footer.key_values) {
+    if (key == kStoredSchemaKey) {
+      BARCACHE_ASSIGN_OR_RETURN(SchemaNode schema, ParseStoredSchema(value));
+      texts.stored_schema = std::move(schema);
+    } else if (key == kOriginKey) {
+      texts.origin = std::string(value);
+    } else if (!key.starts_with(kFrameKeyPrefix)) {
+      texts.others.emplace_back(key, value);
+    }
+  }
+  return texts;
+}
+
+Result<DecodedParquet> Decode(std::span<const uint8_t> bytes, const DecodeLimits& limits,
+                              const std::vector<std::string>* columns) {
+  BARCACHE_ASSIGN_OR_RETURN(ParquetFooter footer, ParseFooter(bytes));
+  BARCACHE_ASSIGN_OR_RETURN(FooterTexts texts, SortKeyValues(footer));
+  const SchemaNode* stored = texts.stored_schema ? &*texts.stored_schema : nullptr;
+  DecodedParquet decoded;
+  BARCACHE_ASSIGN_OR_RETURN(decoded.frame, DecodeArrow(bytes, limits, stored, columns));
+  if (!texts.origin.empty()) decoded.frame = decoded.frame.WithOrigin(std::move(texts.origin));
+  decoded.key_values = std::move(texts.others);
+  return decoded;
+}
+
+// Runs `decode` and turns want of memory into a Status.
+template <typename Decode>
+auto Guarded(Decode decode) -> decltype(decode()) {
+  try {
+    return decode();
+  } catch (const std::bad_alloc&) {
+    return Status(ErrorCode::kOutOfMemory, "not enough memory for a Parquet file");
+  } catch (const std::length_error&) {
+    return Status(ErrorCode::kOutOfMemory, "not enough memory for a Parquet file");
+  }
+}
+
+}  // namespace
+
+Result<ByteBuffer> EncodeParquet(const Frame& frame, const KeyValues& key_values) {
+  if (!frame.valid()) return Status(ErrorCode::kInvalidArgument, "there is no frame to encode");
+  return Guarded([&]() -> Result<ByteBuffer> {
+    const FrameData& data = *frame.data();
+    KeyValues all = key_values;
+    const SchemaNode table = FromArrowSchema(data.schema);
+    if (NeedsStoredSchema(table)) all.emplace_back(kStoredSchemaKey, SerializeSchema(table));
+    if (!data.origin.empty()) all.emplace_back(kOriginKey, data.origin);
+    return EncodeArrow(data, all);
+  });
+}
+
+Result<DecodedParquet> DecodeParquet(std::span<const uint8_t> bytes, const DecodeLimits& limits) {
+  return Guarded([&] { return Decode(bytes, limits, nullptr); });
+}
+
+Result<DecodedParquet> DecodeParquetColumns(std::span<const uint8_t> bytes,
+                                            const DecodeLimits& limits,
+                                            const std::vector<std::string>& columns) {
+  return Guarded([&] { return Decode(bytes, limits, &columns); });
+}
+
+Result<KeyValues> ReadKeyValues(std::span<const uint8_t> bytes) {
+  return Guarded([&]() -> Result<KeyValues> {
+    BARCACHE_ASSIGN_OR_RETURN(ParquetFooter footer, ParseFooter(bytes));
+    KeyValues key_values;
+    for (const auto& [key, value] : footer.key_values) {
+      if (!key.starts_with(kFrameKeyPrefix)) key_values.emplace_back(key, value);
+    }
+    return key_values;
+  });
+}
+
+}  // namespace barcache
