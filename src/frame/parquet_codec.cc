@@ -3,8 +3,10 @@
 
 #include <new>
 #include <optional>
+#include <stdexcept>
 
 #include "frame/arrow_codec.h"
+#include "frame/flat_codec.h"
 #include "frame/frame_data.h"
 #include "frame/parquet_footer.h"
 #include "frame/stored_schema.h"
@@ -34,13 +36,39 @@ Result<FooterTexts> SortKeyValues(const ParquetFooter& footer) {
   return texts;
 }
 
+// A C schema that is released at the end.
+class OwnedSchema {
+ public:
+  explicit OwnedSchema(const SchemaNode& node) { ToArrowSchema(node, &schema_); }
+  OwnedSchema(const OwnedSchema&) = delete;
+  OwnedSchema& operator=(const OwnedSchema&) = delete;
+  ~OwnedSchema() { schema_.release(&schema_); }
+  const ArrowSchema* get() const { return &schema_; }
+
+ private:
+  ArrowSchema schema_{};
+};
+
+// By hand where the file has the shape for it, else by Arrow.
+Result<Frame> DecodeFrame(std::span<const uint8_t> bytes, const ParquetFooter& footer,
+                          const SchemaNode* stored, const DecodeLimits& limits,
+                          const std::vector<std::string>* columns) {
+  std::optional<OwnedSchema> c_schema;
+  if (stored != nullptr) c_schema.emplace(*stored);
+  const ArrowSchema* stored_schema = c_schema ? c_schema->get() : nullptr;
+  BARCACHE_ASSIGN_OR_RETURN(std::optional<Frame> flat,
+                            DecodeFlat(bytes, footer, stored_schema, limits, columns));
+  if (flat.has_value()) return std::move(*flat);
+  return DecodeArrow(bytes, limits, stored, columns);
+}
+
 Result<DecodedParquet> Decode(std::span<const uint8_t> bytes, const DecodeLimits& limits,
                               const std::vector<std::string>* columns) {
   BARCACHE_ASSIGN_OR_RETURN(ParquetFooter footer, ParseFooter(bytes));
   BARCACHE_ASSIGN_OR_RETURN(FooterTexts texts, SortKeyValues(footer));
   const SchemaNode* stored = texts.stored_schema ? &*texts.stored_schema : nullptr;
   DecodedParquet decoded;
-  BARCACHE_ASSIGN_OR_RETURN(decoded.frame, DecodeArrow(bytes, limits, stored, columns));
+  BARCACHE_ASSIGN_OR_RETURN(decoded.frame, DecodeFrame(bytes, footer, stored, limits, columns));
   if (!texts.origin.empty()) decoded.frame = decoded.frame.WithOrigin(std::move(texts.origin));
   decoded.key_values = std::move(texts.others);
   return decoded;
@@ -68,7 +96,7 @@ Result<ByteBuffer> EncodeParquet(const Frame& frame, const KeyValues& key_values
     const SchemaNode table = FromArrowSchema(data.schema);
     if (NeedsStoredSchema(table)) all.emplace_back(kStoredSchemaKey, SerializeSchema(table));
     if (!data.origin.empty()) all.emplace_back(kOriginKey, data.origin);
-    return EncodeArrow(data, all);
+    return FlatCodecTakes(data) ? EncodeFlat(data, all) : EncodeArrow(data, all);
   });
 }
 
