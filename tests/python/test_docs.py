@@ -1,0 +1,122 @@
+# The documents keep their word: their Python runs, their links lead somewhere, and the figures in
+# README.md are those of docs/benchmarks/results.json.
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = ["README.md", "docs/guide.md"]
+RESULTS = ROOT / "docs" / "benchmarks" / "results.json"
+
+
+def python_blocks(document: str) -> list[str]:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_python_blocks_run(document: str, tmp_path: Path) -> None:
+    blocks = python_blocks(document)
+    assert blocks
+    script = tmp_path / "blocks.py"
+    script.write_text("\n\n".join(blocks), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning:__main__", str(script)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def all_documents() -> list[str]:
+    return sorted(
+        str(path.relative_to(ROOT))
+        for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+        if path.is_file()
+    )
+
+
+@pytest.mark.parametrize("document", all_documents())
+def test_links_lead_somewhere(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target or target.startswith("#"):
+            continue
+        path = (ROOT / document).parent / target.partition("#")[0]
+        assert path.exists(), f"{document} links to {target}"
+
+
+def test_the_documented_commands_exist() -> None:
+    text = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
+    table = text[text.index("## The command line") : text.index("## In place of RustyBT")]
+    documented = set(re.findall(r"^\| `(\w+)", table, re.M))
+    from barcache.cli.commands import barcache
+
+    assert documented == set(barcache.commands)
+
+
+def test_the_documented_errors_exist() -> None:
+    import barcache.errors
+
+    text = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
+    table = text[text.index("## Errors") : text.index("## When something")]
+    for line in re.findall(r"^\| (`.*)$", table, re.M):
+        names, base, _ = (cell.strip() for cell in line.split("|", 2))
+        for name in re.findall(r"`(\w+)`", names):
+            kind = getattr(barcache.errors, name)
+            assert issubclass(kind, barcache.errors.BarcacheError)
+            for parent in re.findall(r"`(\w+)`", base):
+                assert parent in [known.__name__ for known in kind.__mro__]
+
+
+def test_the_documented_defaults_are_the_constructor_s() -> None:
+    import inspect
+
+    from barcache import CacheManager
+
+    text = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
+    table = text[text.index("## Choosing") : text.index("The arguments after")]
+    documented = dict(re.findall(r"^\| `(\w+)` \| `?([^`|]+?)`? \|", table, re.M))
+    parameters = inspect.signature(CacheManager.__init__).parameters
+    assert set(documented) == set(parameters) - {"self"}
+    for name, written in documented.items():
+        default = parameters[name].default
+        if default is inspect.Parameter.empty:
+            assert written == "required"
+        elif isinstance(default, str):
+            assert written == f'"{default}"'
+        else:
+            assert written in (str(default), f"{default:g}")
+
+
+@pytest.mark.skipif(not RESULTS.is_file(), reason="make bench has not been run")
+def test_figures_are_those_that_were_measured() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.report", "--check"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not RESULTS.is_file(), reason="make bench has not been run")
+def test_results_say_how_they_were_measured() -> None:
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    assert {"processor", "memory_gb", "file_system"} <= set(results["machine"])
+    assert {"polars", "pyarrow", "python"} <= set(results["versions"])
+    for effort in results["effort"].values():
+        assert effort["warm_up"] >= 1
+        assert effort["rounds"] >= 5
