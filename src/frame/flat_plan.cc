@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "frame/utf8.h"
+
 namespace barcache {
 namespace {
 
@@ -32,17 +34,24 @@ bool HasFlatShape(const ParquetFooter& footer) {
                       [](const auto& pair) { return pair.first == "ARROW:schema"; });
 }
 
-// Names must be unique, and C strings.
-bool HasUsableNames(const ParquetFooter& footer) {
-  std::vector<std::string_view> names;
-  names.reserve(footer.schema.size());
+// C strings in UTF-8: what every reader takes for granted.
+Status CheckNames(const ParquetFooter& footer) {
   for (size_t i = 1; i < footer.schema.size(); ++i) {
     const std::string_view name = footer.schema[i].name;
-    if (name.find('\0') != std::string_view::npos) return false;
-    names.push_back(name);
+    if (name.find('\0') != std::string_view::npos ||
+        !IsUtf8(reinterpret_cast<const uint8_t*>(name.data()), name.size())) {
+      return CorruptColumn("number " + std::to_string(i), "its name is not text");
+    }
   }
+  return Status();
+}
+
+bool HasDuplicateNames(const ParquetFooter& footer) {
+  std::vector<std::string_view> names;
+  names.reserve(footer.schema.size());
+  for (size_t i = 1; i < footer.schema.size(); ++i) names.push_back(footer.schema[i].name);
   std::sort(names.begin(), names.end());
-  return std::adjacent_find(names.begin(), names.end()) == names.end();
+  return std::adjacent_find(names.begin(), names.end()) != names.end();
 }
 
 // Bytes of ArrowSchema::metadata: int32 count, then for each key and value an int32 size and the
@@ -170,7 +179,8 @@ Result<std::optional<FlatPlan>> MakeFlatPlan(const ParquetFooter& footer,
                                              const ArrowSchema* stored_schema,
                                              const std::vector<std::string>* columns) {
   const std::optional<FlatPlan> other_shape;
-  if (!HasFlatShape(footer) || !HasUsableNames(footer)) return other_shape;
+  if (!HasFlatShape(footer) || HasDuplicateNames(footer)) return other_shape;
+  BARCACHE_RETURN_IF_ERROR(CheckNames(footer));
   const bool has_pages = footer.num_rows > 0;
   if (has_pages) {
     if (footer.row_groups.empty() || footer.row_groups[0].num_rows != footer.num_rows ||
