@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from benchmarks.contenders import Case
 
-_SAMPLE_NS = 2_000_000
+_SAMPLE_US = 2000.0
+_MOST_CALLS = 2000
+_MOST_PUTS = 10  # Each leaves a file behind.
 
 
 @dataclass(frozen=True)
@@ -65,30 +67,29 @@ def check_result(case: Case, frame: pl.DataFrame, who: str) -> None:
         raise AssertionError(f"{who} returned another frame")
 
 
-def _calls_per_sample(case: Case) -> int:
-    """One where something must happen before each call; else enough to fill a sample."""
-    if case.before is not None:
-        return 1
-    case.timed()
-    began = time.perf_counter_ns()
-    case.timed()
-    return max(1, min(2000, _SAMPLE_NS // max(1, time.perf_counter_ns() - began)))
+def _calls_per_sample(case: Case, most: int) -> int:
+    """Enough calls to fill a sample; one where a call takes longer than that."""
+    _sample_us(case, 1)
+    return max(1, min(most, int(_SAMPLE_US / max(0.01, _sample_us(case, 1)))))
 
 
 def _sample_us(case: Case, calls: int) -> float:
-    timed = case.timed
-    if case.before is not None:
-        case.before()
-    if calls == 1:
+    """The mean of some calls in a row. With `before`, each call is timed by itself."""
+    timed, before = case.timed, case.before
+    if before is None and calls > 1:
+        began = time.perf_counter_ns()
+        for _ in range(calls):
+            timed()
+        return (time.perf_counter_ns() - began) / calls / 1e3
+    took = 0
+    for _ in range(calls):
+        if before is not None:
+            before()
         began = time.perf_counter_ns()
         result = timed()
-        took = time.perf_counter_ns() - began
+        took += time.perf_counter_ns() - began
         del result
-        return took / 1e3
-    began = time.perf_counter_ns()
-    for _ in range(calls):
-        timed()
-    return (time.perf_counter_ns() - began) / calls / 1e3
+    return took / calls / 1e3
 
 
 def interleaved(
@@ -99,9 +100,8 @@ def interleaved(
     progress: Callable[[str], None],
 ) -> list[Measurement]:
     """Times all cases of one operation. `cases` holds one named 'barcache'."""
-    calls = {
-        name: 1 if operation == "put" else _calls_per_sample(case) for name, case in cases.items()
-    }
+    most = _MOST_PUTS if operation == "put" else _MOST_CALLS
+    calls = {name: _calls_per_sample(case, most) for name, case in cases.items()}
     samples: dict[str, list[float]] = {name: [] for name in cases}
     names = list(cases)
     for round_number in range(effort.warm_up + effort.rounds):

@@ -137,7 +137,8 @@ barcache is faster. Empty: it has no such operation.
 - Versions: {versions}.
 - Frame: {results["frame"]}.
 - One process, the contenders interleaved: each round times every contender once, the first of them
-  another one each round. A call shorter than 2 ms is repeated and the mean taken. {efforts}.
+  another one each round. Calls shorter than 2 ms are made several times in a row and the mean
+  is taken (puts at most 10 times). {efforts}.
 - Ratios are medians of the ratios inside the rounds.
 - Files are in the page cache, nothing is deleted before or between measurements, each put goes
   to a new name. Durability is each contender's default: none of them waits for the disk

@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from barcache import __version__
 from barcache.cli.arguments import Age, Location, Size, location_options, required
 from barcache.cli.describe import describe_entry, describe_request
 from barcache.cli.output import (
@@ -31,15 +32,6 @@ from barcache.cli.output import (
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("barcache")
-    except PackageNotFoundError:
-        return "unknown (not installed)"
 
 
 class ReaderLeft(Exception):
@@ -58,7 +50,7 @@ class Group(click.Group):
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(_version(), prog_name="barcache")
+@click.version_option(__version__, prog_name="barcache")
 def barcache() -> None:
     """Look at a cache of market data, check it and make room in it.
 

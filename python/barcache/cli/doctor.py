@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import barcache
 from barcache.cli.output import format_size
 
 if TYPE_CHECKING:
@@ -73,12 +74,12 @@ def _installed(name: str) -> str | None:
 
 
 def _versions() -> list[Check]:
-    checks = []
-    for name in ("barcache", "polars", "pyarrow", "sqlalchemy", "click", "rich"):
+    checks = [Check("barcache", barcache.__version__)]
+    for name in ("polars", "pyarrow", "sqlalchemy", "click", "rich"):
         found = _installed(name)
         if found is not None:
             checks.append(Check(name, found))
-        elif name in ("barcache", "sqlalchemy"):
+        elif name == "sqlalchemy":
             checks.append(Check(name, "not installed", "note"))
         else:
             checks.append(Check(name, "not installed", "fail", f"pip install {name}"))
