@@ -81,7 +81,7 @@ void CopyBits(const uint8_t* source, size_t count, uint8_t* target, size_t offse
 }
 
 void GatherBits(const uint8_t* bits, const uint8_t* mask, size_t count, uint8_t* out) {
-  std::memset(out, 0, BitmapSize(count));
+  if (count > 0) std::memset(out, 0, BitmapSize(count));
   size_t size = 0;
   for (size_t i = 0; i < count; ++i) {
     if (!GetBit(mask, i)) continue;

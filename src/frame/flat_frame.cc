@@ -112,7 +112,7 @@ class Carver {
   const char* TakeText(std::string_view text) {
     char* piece = Take<char>(text.size() + 1);
     if (piece == nullptr) return nullptr;
-    std::memcpy(piece, text.data(), text.size());
+    if (!text.empty()) std::memcpy(piece, text.data(), text.size());
     piece[text.size()] = '\0';
     return piece;
   }

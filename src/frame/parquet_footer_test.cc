@@ -87,10 +87,11 @@ ErrorCode CodeOf(std::span<const uint8_t> bytes) { return ParseFooter(bytes).sta
 
 TEST(ParquetFooter, BytesThatAreNoParquetFile) {
   EXPECT_EQ(CodeOf({}), ErrorCode::kCorruption);
-  for (const std::string_view text :
-       {"PAR1", "PAR1PAR1", "PAR1\0\0\0\0PAR1", "PAR1\xff\xff\xff\xffPAR1", "PAR1\0\1\0\0\0PAR1"}) {
-    const std::string copy(text);
-    EXPECT_EQ(CodeOf({reinterpret_cast<const uint8_t*>(copy.data()), copy.size()}),
+  using std::string_literals::operator""s;
+  for (const std::string& text :
+       {"PAR1"s, "PAR1PAR1"s, "PAR1\0\0\0\0PAR1"s, "PAR1\xff\xff\xff\xffPAR1"s,
+        "PAR1\0\1\0\0\0PAR1"s, "PAR2\0\1\0\0\0PAR1"s, "PAR1\0\1\0\0\0PAR2"s}) {
+    EXPECT_EQ(CodeOf({reinterpret_cast<const uint8_t*>(text.data()), text.size()}),
               ErrorCode::kCorruption);
   }
 }
