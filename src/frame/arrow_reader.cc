@@ -4,8 +4,6 @@
 #include <arrow/io/memory.h>
 #include <arrow/memory_pool.h>
 #include <arrow/table.h>
-#include <arrow/util/base64.h>
-#include <arrow/util/key_value_metadata.h>
 #include <parquet/arrow/reader.h>
 #include <parquet/exception.h>
 #include <parquet/file_reader.h>
@@ -20,6 +18,7 @@
 #include "frame/array_node.h"
 #include "frame/arrow_codec.h"
 #include "frame/arrow_format.h"
+#include "frame/arrow_schema_key.h"
 #include "frame/arrow_status.h"
 #include "frame/canonical_schema.h"
 #include "frame/frame_import.h"
@@ -30,9 +29,6 @@ namespace {
 
 // Beside what is decoded: pages as they are and unpacked, levels, dictionaries.
 constexpr int64_t kReaderSlackBytes = 64 << 20;
-
-constexpr std::string_view kArrowSchemaKey = "ARROW:schema";
-constexpr std::string_view kExtensionMark = "ARROW:extension";
 
 Status Corrupt(const std::string& what) {
   return Status(ErrorCode::kCorruption, "not a sound Parquet file: " + what);
@@ -96,20 +92,6 @@ Status CheckFooter(const parquet::FileMetaData& metadata, const std::vector<int>
   if (num_rows != metadata.num_rows()) return Corrupt("row groups that do not add up");
   if (decoded_bytes > limits.max_decoded_bytes) return OverBudget(limits);
   return Status();
-}
-
-// Arrow's reader obeys an ARROW:schema, which may name extension types that this process has
-// registered, whose code would then run: such a schema is taken out before it is seen.
-void DropExtensionSchema(const parquet::FileMetaData& metadata) {
-  auto pairs = std::const_pointer_cast<arrow::KeyValueMetadata>(metadata.key_value_metadata());
-  if (pairs == nullptr) return;
-  for (int64_t i = pairs->size() - 1; i >= 0; --i) {
-    if (pairs->key(i) != kArrowSchemaKey) continue;
-    auto schema = arrow::util::base64_decode(pairs->value(i));
-    if (!schema.ok() || schema->find(kExtensionMark) != std::string::npos) {
-      (void)pairs->Delete(i);
-    }
-  }
 }
 
 // Index of the root column of each leaf.
@@ -195,23 +177,22 @@ OpenFile Open(std::span<const uint8_t> bytes, const DecodeLimits& limits) {
   file.parquet = parquet::ParquetFileReader::Open(std::move(source),
                                                   parquet::ReaderProperties(file.pool.get()));
   file.metadata = file.parquet->metadata();
-  DropExtensionSchema(*file.metadata);
   return file;
 }
 
 parquet::ArrowReaderProperties ReaderPropertiesFor(const parquet::FileMetaData& metadata,
-                                                   const SchemaNode* stored) {
+                                                   const SchemaNode* types) {
   parquet::ArrowReaderProperties properties(/*use_threads=*/false);
   properties.set_pre_buffer(false);
   properties.set_binary_type(arrow::Type::BINARY_VIEW);
   properties.set_list_type(arrow::Type::LARGE_LIST);
   properties.set_arrow_extensions_enabled(false);
-  if (stored == nullptr) return properties;
+  if (types == nullptr) return properties;
   // Flat dictionary columns come as dictionaries from Parquet's own.
   for (int leaf = 0; leaf < metadata.schema()->num_columns(); ++leaf) {
     const parquet::ColumnDescriptor& column = *metadata.schema()->Column(leaf);
     if (column.path()->ToDotVector().size() != 1) continue;
-    for (const SchemaNode& child : stored->children) {
+    for (const SchemaNode& child : types->children) {
       if (child.dictionary && child.name == column.name()) {
         properties.set_read_dictionary(leaf, true);
       }
@@ -240,18 +221,21 @@ struct ExportedColumns {
   }
 };
 
-// The type that a column is to have: as stored, or as the file says.
-Result<SchemaNode> TargetColumn(const ArrowSchema& schema, const SchemaNode* stored) {
+// What is known of the columns' types beside what Parquet says.
+struct TypeHints {
+  const SchemaNode* types = nullptr;  // May be null.
+  bool is_ours = false;               // Our stored schema: a column that does not fit is wrong.
+};
+
+// The type that a column is to have: as hinted, or as the file says.
+Result<SchemaNode> TargetColumn(const ArrowSchema& schema, const TypeHints& hints) {
   BARCACHE_ASSIGN_OR_RETURN(SchemaNode column, CanonicalColumn(schema, SchemaSource::kFile));
-  if (stored == nullptr) return column;
-  for (const SchemaNode& child : stored->children) {
-    if (child.name != column.name) continue;
-    if (!CanRestore(column, child)) {
-      return Corrupt("column '" + column.name + "' does not fit its stored schema");
-    }
-    return child.Clone();
+  if (hints.types == nullptr) return column;
+  for (const SchemaNode& child : hints.types->children) {
+    if (child.name == column.name && CanRestore(column, child)) return child.Clone();
   }
-  return Corrupt("column '" + column.name + "' is not in the stored schema");
+  if (!hints.is_ours) return column;
+  return Corrupt("column '" + column.name + "' does not fit its stored schema");
 }
 
 Status ExportColumn(const arrow::Field& field, const arrow::ChunkedArray& column, size_t index,
@@ -268,7 +252,7 @@ Status ExportColumn(const arrow::Field& field, const arrow::ChunkedArray& column
 }
 
 Result<Frame> TableToFrame(const arrow::Table& read, const std::vector<std::string>& names,
-                           const SchemaNode* stored, const DecodeLimits& limits,
+                           const TypeHints& hints, const DecodeLimits& limits,
                            std::shared_ptr<const void> pool) {
   ExportedColumns exported(names.size());
   SchemaNode table;
@@ -281,7 +265,7 @@ Result<Frame> TableToFrame(const arrow::Table& read, const std::vector<std::stri
     if (index < 0) return Corrupt("two columns named '" + names[i] + "'");
     const arrow::ChunkedArray& column = *read.column(index);
     BARCACHE_RETURN_IF_ERROR(ExportColumn(*read.schema()->field(index), column, i, &exported));
-    BARCACHE_ASSIGN_OR_RETURN(SchemaNode target, TargetColumn(exported.schemas[i], stored));
+    BARCACHE_ASSIGN_OR_RETURN(SchemaNode target, TargetColumn(exported.schemas[i], hints));
     for (const auto& chunk : column.chunks()) {
       restored_bytes =
           SaturatingAdd(restored_bytes, RestoredBytes(target, *chunk->data(), chunk->length()));
@@ -305,6 +289,9 @@ Result<Frame> TableToFrame(const arrow::Table& read, const std::vector<std::stri
 Result<Frame> ReadFile(std::span<const uint8_t> bytes, const DecodeLimits& limits,
                        const SchemaNode* stored, const std::vector<std::string>* columns) {
   OpenFile file = Open(bytes, limits);
+  const std::optional<SchemaNode> foreign = TakeArrowSchema(*file.metadata);
+  TypeHints hints{stored, stored != nullptr};
+  if (stored == nullptr && foreign.has_value()) hints.types = &*foreign;
   const parquet::SchemaDescriptor& schema = *file.metadata->schema();
   BARCACHE_ASSIGN_OR_RETURN(std::vector<int> roots, RootsToRead(schema, columns));
   std::vector<int> leaves;
@@ -317,7 +304,7 @@ Result<Frame> ReadFile(std::span<const uint8_t> bytes, const DecodeLimits& limit
   std::vector<std::string> names;
   for (int root : roots) names.push_back(schema.group_node()->field(root)->name());
   const int64_t num_rows = file.metadata->num_rows();
-  const auto properties = ReaderPropertiesFor(*file.metadata, stored);
+  const auto properties = ReaderPropertiesFor(*file.metadata, hints.types);
   BARCACHE_ASSIGN_OR_RETURN(std::unique_ptr<parquet::arrow::FileReader> reader,
                             FromArrow(parquet::arrow::FileReader::Make(
                                           file.pool.get(), std::move(file.parquet), properties),
@@ -328,7 +315,7 @@ Result<Frame> ReadFile(std::span<const uint8_t> bytes, const DecodeLimits& limit
                             FromArrow(std::move(read), ErrorCode::kCorruption));
   BARCACHE_RETURN_IF_ERROR(FromArrow(table->ValidateFull(), ErrorCode::kCorruption));
   if (table->num_rows() != num_rows) return Corrupt("fewer rows than its footer says");
-  return TableToFrame(*table, names, stored, limits, file.pool);
+  return TableToFrame(*table, names, hints, limits, file.pool);
 }
 
 }  // namespace

@@ -162,6 +162,14 @@ class FixedBuilder : public ColumnBuilder {
 
 }  // namespace
 
+bool HasNulls(const ArrowArray& source) {
+  for (int64_t i = source.offset; i < source.offset + source.length; ++i) {
+    if (source.null_count == 0) return false;
+    if (IsNull(source, i)) return true;
+  }
+  return false;
+}
+
 Status BrokenArray(const std::string& what) {
   return Status(ErrorCode::kInvalidArgument,
                 "the Arrow data breaks the contract of the C data interface: " + what);
@@ -271,7 +279,9 @@ Status ColumnBuilder::Append(const ArrowSchema& type, const ArrowArray& source, 
     if (source.dictionary == nullptr || source.n_buffers != 2) {
       return BrokenArray("a dictionary array without its dictionary");
     }
-    if (!takes_dictionaries()) return AppendDecoded(type, source, offset, length);
+    if (!takes_dictionaries() || HasNulls(*source.dictionary)) {
+      return AppendDecoded(type, source, offset, length);
+    }
   }
   validity_.Append(source, offset, length);
   return AppendValues(type, source, offset, length);

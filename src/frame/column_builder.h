@@ -80,6 +80,8 @@ class ColumnBuilder {
 // Whether row `index`, counted from the buffers, is null.
 bool IsNull(const ArrowArray& source, int64_t index);
 
+bool HasNulls(const ArrowArray& source);
+
 // Row `index` of the integer buffer of a dictionary array. REQUIRES: `format` is one of the
 // eight integers.
 int64_t ReadIndex(char format, const void* buffer, int64_t index);

@@ -63,7 +63,9 @@ ColumnEncoding ChooseEncoding(const ArrowSchema& type, const ArrowArray& array) 
       distinct * static_cast<double>(format.width) < kMaxDictionaryBytes / 2 && distinct < rows / 4;
   if (few) return ColumnEncoding::kDictionary;
   const std::string_view name = type.format;
-  if (name == "e" || name == "f" || name == "g") return ColumnEncoding::kByteStreamSplit;
+  // Not every reader knows BYTE_STREAM_SPLIT for two bytes.
+  if (name == "e") return ColumnEncoding::kPlain;
+  if (name == "f" || name == "g") return ColumnEncoding::kByteStreamSplit;
   return ColumnEncoding::kDeltaBinaryPacked;
 }
 

@@ -27,16 +27,16 @@ bool TakeText(std::string_view* rest, std::string_view* text) {
 // Reads strings of any layout by row.
 class StringReader {
  public:
-  static Result<StringReader> Make(const ArrowSchema& type, const ArrowArray& source) {
+  // For rows [offset, offset + length), counted from the buffers.
+  static Result<StringReader> Make(const ArrowSchema& type, const ArrowArray& source,
+                                   int64_t offset, int64_t length) {
     const Layout layout = ParseFormat(type.format).layout;
     if (layout == Layout::kViews) {
-      BARCACHE_ASSIGN_OR_RETURN(ViewUsage usage,
-                                MeasureViews(source, source.offset, source.length));
-      (void)usage;
+      BARCACHE_RETURN_IF_ERROR(MeasureViews(source, offset, length).status());
     } else if (layout != Layout::kOffsets32 && layout != Layout::kOffsets64) {
       return BrokenArray("a dictionary of " + DescribeFormat(type.format) +
                          " where strings were declared");
-    } else if (source.n_buffers != 3 || (source.length > 0 && source.buffers[1] == nullptr)) {
+    } else if (source.n_buffers != 3 || (length > 0 && source.buffers[1] == nullptr)) {
       return BrokenArray("a string array of too few buffers");
     }
     return StringReader(source, layout);
@@ -131,7 +131,7 @@ Status DictionaryBuilder::AppendValues(const ArrowSchema& type, const ArrowArray
 
 Status DictionaryBuilder::AppendStrings(const ArrowSchema& type, const ArrowArray& source,
                                         int64_t offset, int64_t length) {
-  BARCACHE_ASSIGN_OR_RETURN(StringReader strings, StringReader::Make(type, source));
+  BARCACHE_ASSIGN_OR_RETURN(StringReader strings, StringReader::Make(type, source, offset, length));
   for (int64_t i = offset; i < offset + length; ++i) {
     int64_t index = 0;
     if (!IsNull(source, i)) {
@@ -146,7 +146,8 @@ Status DictionaryBuilder::AppendStrings(const ArrowSchema& type, const ArrowArra
 Status DictionaryBuilder::AppendDictionary(const ArrowSchema& type, const ArrowArray& source,
                                            int64_t offset, int64_t length) {
   const ArrowArray& values = *source.dictionary;
-  BARCACHE_ASSIGN_OR_RETURN(StringReader strings, StringReader::Make(*type.dictionary, values));
+  BARCACHE_ASSIGN_OR_RETURN(StringReader strings, StringReader::Make(*type.dictionary, values,
+                                                                     values.offset, values.length));
   constexpr int64_t kUnknown = -1;
   std::vector<int64_t> new_index(static_cast<size_t>(values.length), kUnknown);
   for (int64_t i = offset; i < offset + length; ++i) {
@@ -160,11 +161,6 @@ Status DictionaryBuilder::AppendDictionary(const ArrowSchema& type, const ArrowA
     }
     int64_t& index = new_index[static_cast<size_t>(old_index)];
     if (index == kUnknown) {
-      if (IsNull(values, values.offset + old_index)) {
-        return Status(ErrorCode::kUnsupportedFrame,
-                      "a dictionary column has a null among its categories: decode it, or make "
-                      "the rows null, before the put");
-      }
       BARCACHE_ASSIGN_OR_RETURN(std::string_view text, strings.At(values.offset + old_index));
       BARCACHE_RETURN_IF_ERROR(IndexOf(text, &index));
     }

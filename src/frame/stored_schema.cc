@@ -119,7 +119,8 @@ Status Malformed() {
   return Status(ErrorCode::kCorruption, "the stored schema in the footer is not well-formed");
 }
 
-// Polars panics on field metadata that it cannot parse: only what it writes itself gets through.
+}  // namespace
+
 bool HasSoundMetadata(const SchemaNode& node) {
   MetadataPairs pairs;
   if (!DecodeMetadataChecked(node.metadata, &pairs)) return false;
@@ -138,8 +139,6 @@ bool HasSoundMetadata(const SchemaNode& node) {
   }
   return true;
 }
-
-}  // namespace
 
 bool NeedsStoredSchema(const SchemaNode& node) {
   if (node.dictionary) return true;

@@ -28,6 +28,10 @@ std::string SerializeSchema(const SchemaNode& table);
 // Any text is a canonical table or kCorruption.
 Result<SchemaNode> ParseStoredSchema(std::string_view text);
 
+// Whether the field metadata in a tree is what Polars itself writes for Enum and Categorical:
+// Polars panics on what it cannot parse.
+bool HasSoundMetadata(const SchemaNode& node);
+
 // What is handed to Arrow's writer for a column: dictionaries become strings, Arrays lists,
 // nested views strings with offsets. Not a canonical tree.
 SchemaNode StorageNode(const SchemaNode& node, bool nested = false);

@@ -1,0 +1,64 @@
+// Reading, and removing, the footer key ARROW:schema.
+#include "frame/arrow_schema_key.h"
+
+#include <arrow/c/bridge.h>
+#include <arrow/io/memory.h>
+#include <arrow/ipc/dictionary.h>
+#include <arrow/ipc/reader.h>
+#include <arrow/type.h>
+#include <arrow/util/base64.h>
+#include <arrow/util/key_value_metadata.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "frame/canonical_schema.h"
+#include "frame/stored_schema.h"
+
+namespace barcache {
+namespace {
+
+constexpr std::string_view kArrowSchemaKey = "ARROW:schema";
+constexpr std::string_view kExtensionMark = "ARROW:extension";
+
+SchemaNode ColumnsOf(const ArrowSchema& schema) {
+  SchemaNode table;
+  table.format = "+s";
+  table.flags = 0;
+  for (int64_t i = 0; i < schema.n_children; ++i) {
+    auto column = CanonicalColumn(*schema.children[i], SchemaSource::kFile);
+    if (column.ok() && HasSoundMetadata(*column)) table.children.push_back(std::move(*column));
+  }
+  return table;
+}
+
+std::optional<SchemaNode> Parse(const std::string& base64) {
+  auto decoded = arrow::util::base64_decode(base64);
+  if (!decoded.ok() || decoded->find(kExtensionMark) != std::string::npos) return std::nullopt;
+  arrow::io::BufferReader input(arrow::Buffer::FromString(std::move(*decoded)));
+  arrow::ipc::DictionaryMemo dictionaries;
+  auto schema = arrow::ipc::ReadSchema(&input, &dictionaries);
+  ArrowSchema c_schema{};
+  if (!schema.ok() || !arrow::ExportSchema(**schema, &c_schema).ok()) return std::nullopt;
+  SchemaNode table = ColumnsOf(c_schema);
+  c_schema.release(&c_schema);
+  return table;
+}
+
+}  // namespace
+
+std::optional<SchemaNode> TakeArrowSchema(const parquet::FileMetaData& metadata) {
+  std::optional<SchemaNode> table;
+  auto pairs = std::const_pointer_cast<arrow::KeyValueMetadata>(metadata.key_value_metadata());
+  if (pairs == nullptr) return table;
+  for (int64_t i = pairs->size() - 1; i >= 0; --i) {
+    if (pairs->key(i) != kArrowSchemaKey) continue;
+    table = Parse(pairs->value(i));
+    (void)pairs->Delete(i);
+  }
+  return table;
+}
+
+}  // namespace barcache
