@@ -376,8 +376,6 @@ class CacheManager(_core.CacheCore):
             from barcache.metadata_catalog import ParquetMetadataCatalog
 
             self._metadata_catalog = ParquetMetadataCatalog(self.db_path, core=self)
-        if not self.closed:
-            self.flush()  # Links made by hits are visible to every query at once.
         return self._metadata_catalog
 
     @metadata_catalog.setter

@@ -27,6 +27,7 @@ from barcache.catalog_engine import (
     open_stand_alone,
     require_sqlalchemy,
 )
+from barcache.errors import NotACatalog
 from barcache.events import log_event
 
 if TYPE_CHECKING:
@@ -109,9 +110,16 @@ class ParquetMetadataCatalog:
             DeprecationWarning,
             stacklevel=2,
         )
-        require_sqlalchemy()
+        sa = require_sqlalchemy()
         self._target, self._memory_guard = open_stand_alone(self.db_path)
-        self.metadata_obj.create_all(self.engine)
+        try:
+            self.metadata_obj.create_all(self.engine)
+        except sa.exc.DatabaseError as error:
+            if "not a database" in str(error.orig):
+                raise NotACatalog(
+                    f"{db_path} is not a SQLite database; choose another db_path"
+                ) from error
+            raise
         log_event(logging.INFO, "metadata_catalog_initialized", db_path=str(db_path))
 
     def __getattr__(self, name: str) -> Any:
