@@ -1,8 +1,9 @@
 // The rules of what a frame may hold.
 #include "frame/canonical_schema.h"
 
+#include <algorithm>
 #include <string_view>
-#include <unordered_set>
+#include <vector>
 
 #include "frame/arrow_format.h"
 #include "frame/utf8.h"
@@ -211,14 +212,16 @@ class Canonicaliser {
 }  // namespace
 
 Status CheckDistinctNames(const SchemaNode& node, const std::string& path) {
-  std::unordered_set<std::string_view> seen;
-  for (const SchemaNode& child : node.children) {
-    if (seen.insert(child.name).second) continue;
-    std::string where = path.empty() ? "the frame" : "struct column '" + path + "'";
-    return Status(ErrorCode::kUnsupportedFrame, where + " has two columns named '" + child.name +
-                                                    "': rename one of them before the put");
-  }
-  return Status();
+  std::vector<std::string_view> names;
+  names.reserve(node.children.size());
+  for (const SchemaNode& child : node.children) names.push_back(child.name);
+  std::sort(names.begin(), names.end());
+  auto twice = std::adjacent_find(names.begin(), names.end());
+  if (twice == names.end()) return Status();
+  std::string where = path.empty() ? "the frame" : "struct column '" + path + "'";
+  return Status(ErrorCode::kUnsupportedFrame, where + " has two columns named '" +
+                                                  std::string(*twice) +
+                                                  "': rename one of them before the put");
 }
 
 Result<SchemaNode> CanonicalTable(const ArrowSchema& table, SchemaSource source) {

@@ -70,7 +70,7 @@ Result<Frame> ReadStream(ArrowArrayStream* stream, ImportMode mode) {
     return StreamFailed(stream, error);
   }
   // Refused before the rows are fetched.
-  BARCACHE_RETURN_IF_ERROR(CanonicalTable(*schema, SchemaSource::kProducer).status());
+  BARCACHE_ASSIGN_OR_RETURN(SchemaNode table, CanonicalTable(*schema, SchemaSource::kProducer));
   OwnedArrays batches;
   while (true) {
     ArrowArray batch{};
@@ -85,7 +85,7 @@ Result<Frame> ReadStream(ArrowArrayStream* stream, ImportMode mode) {
       throw;
     }
   }
-  return ImportBatches(*schema, batches.arrays, mode);
+  return ImportBatches(*schema, table, batches.arrays, mode);
 }
 
 // What a stream of one chunk has left to say.
@@ -146,7 +146,9 @@ Result<Frame> Frame::FromArray(ArrowSchema* schema, ArrowArray* array, ImportMod
     }
     batches.arrays.push_back(*owned_array);
     owned_array->release = nullptr;
-    return ImportBatches(*owned_schema, batches.arrays, mode);
+    BARCACHE_ASSIGN_OR_RETURN(SchemaNode table,
+                              CanonicalTable(*owned_schema, SchemaSource::kProducer));
+    return ImportBatches(*owned_schema, table, batches.arrays, mode);
   });
 }
 

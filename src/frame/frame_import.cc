@@ -8,7 +8,6 @@
 
 #include "frame/array_node.h"
 #include "frame/arrow_format.h"
-#include "frame/canonical_schema.h"
 #include "frame/column_builder.h"
 #include "frame/view_builder.h"
 
@@ -222,9 +221,8 @@ Result<Frame> BuildFrame(const SchemaNode& table, const std::vector<ColumnPieces
   return Frame(std::move(data));
 }
 
-Result<Frame> ImportBatches(const ArrowSchema& schema, std::vector<ArrowArray>& batches,
-                            ImportMode mode) {
-  BARCACHE_ASSIGN_OR_RETURN(SchemaNode table, CanonicalTable(schema, SchemaSource::kProducer));
+Result<Frame> ImportBatches(const ArrowSchema& schema, const SchemaNode& table,
+                            std::vector<ArrowArray>& batches, ImportMode mode) {
   std::vector<ColumnPieces> columns;
   int64_t num_rows = 0;
   BARCACHE_RETURN_IF_ERROR(SplitBatches(schema, batches, &columns, &num_rows));

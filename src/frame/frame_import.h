@@ -42,8 +42,8 @@ Result<Frame> BuildFrame(const SchemaNode& table, const std::vector<ColumnPieces
                          int64_t num_rows, ImportMode mode,
                          std::shared_ptr<const void> keep_alive = nullptr);
 
-// The table in struct arrays (record batches) of one schema, checked by CanonicalTable.
-Result<Frame> ImportBatches(const ArrowSchema& schema, std::vector<ArrowArray>& batches,
-                            ImportMode mode);
+// The table in struct arrays (record batches). `table` is what CanonicalTable made of `schema`.
+Result<Frame> ImportBatches(const ArrowSchema& schema, const SchemaNode& table,
+                            std::vector<ArrowArray>& batches, ImportMode mode);
 
 }  // namespace barcache
