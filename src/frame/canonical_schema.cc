@@ -18,6 +18,10 @@ constexpr int kMaxDepth = 64;
 constexpr std::string_view kPolarsPrefix = "_PL_";
 constexpr std::string_view kExtensionName = "ARROW:extension:name";
 
+bool IsUtf8Text(std::string_view text) {
+  return IsUtf8(reinterpret_cast<const uint8_t*>(text.data()), text.size());
+}
+
 Status Refuse(const std::string& path, const std::string& type, const std::string& advice) {
   return Status(ErrorCode::kUnsupportedFrame, "column '" + path + "' is of type " + type +
                                                   ", which cannot come back exactly: " + advice);
@@ -82,6 +86,10 @@ class Canonicaliser {
     }
     if (source_ == SchemaSource::kProducer) {
       BARCACHE_RETURN_IF_ERROR(CheckExtension(schema, path));
+    }
+    if (!IsUtf8Text(schema.format)) {
+      return Status(ErrorCode::kInvalidArgument,
+                    "column '" + path + "': the producer's Arrow format is not UTF-8");
     }
     if (schema.dictionary != nullptr) return Dictionary(schema, path, depth);
     Format format = ParseFormat(schema.format);
@@ -159,7 +167,7 @@ class Canonicaliser {
     for (int64_t i = 0; i < schema.n_children; ++i) {
       const ArrowSchema& child = *schema.children[i];
       std::string name = child.name == nullptr ? "" : child.name;
-      if (!IsUtf8(reinterpret_cast<const uint8_t*>(name.data()), name.size())) {
+      if (!IsUtf8Text(name)) {
         return Status(ErrorCode::kUnsupportedFrame,
                       "a column name is not UTF-8: rename it before the put");
       }
@@ -238,7 +246,7 @@ Result<SchemaNode> CanonicalTable(const ArrowSchema& table, SchemaSource source)
 
 Result<SchemaNode> CanonicalColumn(const ArrowSchema& column, SchemaSource source) {
   std::string name = column.name == nullptr ? "" : column.name;
-  if (!IsUtf8(reinterpret_cast<const uint8_t*>(name.data()), name.size())) {
+  if (!IsUtf8Text(name)) {
     return Status(ErrorCode::kUnsupportedFrame,
                   "a column name is not UTF-8: rename it before the put");
   }

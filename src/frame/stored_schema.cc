@@ -7,17 +7,23 @@
 //   children = <count>; node*   dictionary = 0; | 1; node
 #include "frame/stored_schema.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "frame/arrow_format.h"
 #include "frame/canonical_schema.h"
 #include "frame/dictionary_builder.h"
+#include "frame/utf8.h"
 
 namespace barcache {
 namespace {
 
 constexpr std::string_view kVersion = "1;";
 constexpr int kMaxDepth = 64;
+
+bool IsUtf8Text(std::string_view text) {
+  return IsUtf8(reinterpret_cast<const uint8_t*>(text.data()), text.size());
+}
 
 void WriteNumber(int64_t number, std::string* out) { *out += std::to_string(number) + ";"; }
 
@@ -79,14 +85,8 @@ class SchemaParser {
     return true;
   }
 
-  bool Text(std::string* text) {
-    int64_t size = 0;
-    if (!Number(':', &size) || size < 0 || size > static_cast<int64_t>(rest_.size())) return false;
-    text->assign(rest_.substr(0, static_cast<size_t>(size)));
-    rest_.remove_prefix(static_cast<size_t>(size));
-    // C strings end at a NUL: a text with one would be cut.
-    return text->find('\0') == std::string::npos;
-  }
+  // A text of a C schema, which ends at a NUL.
+  bool Text(std::string* text) { return AnyText(text) && text->find('\0') == std::string::npos; }
 
   bool Metadata(std::string* metadata) {
     int64_t count = 0;
@@ -96,20 +96,20 @@ class SchemaParser {
     MetadataPairs pairs;
     for (int64_t i = 0; i < count; ++i) {
       std::pair<std::string, std::string> pair;
-      if (!Text(&pair.first) || !MetadataValue(&pair.second)) return false;
+      if (!Text(&pair.first) || !AnyText(&pair.second)) return false;
       pairs.push_back(std::move(pair));
     }
     *metadata = EncodeMetadata(pairs);
     return true;
   }
 
-  // As Text, but a NUL is allowed: an Enum's category may hold one.
-  bool MetadataValue(std::string* text) {
+  // A NUL is allowed: the category of an Enum may hold one.
+  bool AnyText(std::string* text) {
     int64_t size = 0;
     if (!Number(':', &size) || size < 0 || size > static_cast<int64_t>(rest_.size())) return false;
     text->assign(rest_.substr(0, static_cast<size_t>(size)));
     rest_.remove_prefix(static_cast<size_t>(size));
-    return true;
+    return IsUtf8Text(*text);
   }
 
   std::string_view rest_;
@@ -128,8 +128,9 @@ bool HasSoundMetadata(const SchemaNode& node) {
     if (key == "_PL_ENUM_VALUES2") {
       std::vector<std::string> categories;
       if (!ParseEnumCategories(node.metadata, &categories)) return false;
+      if (!std::all_of(categories.begin(), categories.end(), IsUtf8Text)) return false;
     } else if (key == "_PL_CATEGORICAL2") {
-      if (!IsCategoricalMetadata(value)) return false;
+      if (!IsUtf8Text(value) || !IsCategoricalMetadata(value)) return false;
     } else {
       return false;
     }
