@@ -44,7 +44,7 @@ struct OpenCache {
 
 void BM_CacheHotHit(benchmark::State& state) {
   OpenCache open;
-  if (!open.cache->Put("bars", MakeBarsFrame(state.range(0)), {.dataset_id = 1}).ok()) {
+  if (!open.cache->Put("bars", MakeBarsFrame(state.range(0)), PutOptions()).ok()) {
     state.SkipWithError("put failed");
     return;
   }
@@ -63,7 +63,7 @@ void BM_CachePut(benchmark::State& state) {
   const Frame frame = MakeBarsFrame(state.range(0));
   int64_t number = 0;
   for (auto _ : state) {
-    if (!open.cache->Put("key" + std::to_string(number++), frame, {.dataset_id = 1}).ok()) {
+    if (!open.cache->Put("key" + std::to_string(number++), frame, PutOptions()).ok()) {
       state.SkipWithError("put failed");
       return;
     }

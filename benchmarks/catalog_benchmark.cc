@@ -26,8 +26,9 @@ NewEntry EntryNumber(int64_t number) {
 // A catalog in a file with `count` entries.
 struct FilledCatalog {
   explicit FilledCatalog(int64_t count) {
-    Result<std::unique_ptr<Catalog>> opened =
-        Catalog::Open({.db_path = directory.path() + "/metadata.db"}, &clock);
+    CatalogOptions options;
+    options.db_path = directory.path() + "/metadata.db";
+    Result<std::unique_ptr<Catalog>> opened = Catalog::Open(options, &clock);
     if (!opened.ok()) std::abort();
     catalog = *std::move(opened);
     Result<CatalogWriter> writer = catalog->BeginWrite();
