@@ -45,7 +45,8 @@ function(barcache_add_room room)
     endforeach()
     target_link_libraries(${room}_test PRIVATE GTest::gtest_main)
     include(GoogleTest)
-    gtest_discover_tests(${room}_test DISCOVERY_TIMEOUT 60 TEST_PREFIX "${room}/")
+    gtest_discover_tests(${room}_test DISCOVERY_TIMEOUT 60 TEST_PREFIX "${room}/"
+      PROPERTIES TIMEOUT 120)
   endif()
 endfunction()
 
