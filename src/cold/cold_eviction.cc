@@ -4,6 +4,7 @@
 
 #include "cold/cold_events.h"
 #include "cold/cold_tier.h"
+#include "cold/release.h"
 #include "policy/eviction.h"
 
 namespace barcache {
@@ -30,19 +31,19 @@ struct Eviction {
   bool took_touches = false;
 };
 
-// Removes rows in `order` while `progress` wants more. False: the order ran dry.
+// Removes rows in `order` while `progress` takes the next one. False: the order ran dry.
 Result<bool> EvictInOrder(CatalogWriter* writer, RankOrder order, std::string_view except_key,
                           bool to_capacity_only, EvictionProgress* progress, Eviction* eviction,
                           EventBuffer* events) {
-  const auto wants_more = [&] {
-    return to_capacity_only ? progress->AboveCapacity() : progress->WantsMore();
+  const auto takes = [&](const Victim& candidate) {
+    return to_capacity_only ? progress->AboveCapacity() : progress->Takes(candidate.size_bytes);
   };
-  while (wants_more()) {
+  for (;;) {
     BARCACHE_ASSIGN_OR_RETURN(
         auto candidates, writer->Candidates(CatalogOrder(order), BatchSize(order), except_key));
     if (candidates.empty()) return false;
     for (Victim& candidate : candidates) {
-      if (!wants_more()) break;
+      if (!takes(candidate)) return true;
       BARCACHE_ASSIGN_OR_RETURN(auto erased, writer->Erase(candidate.cache_key));
       if (!erased) continue;
       progress->Removed(candidate.size_bytes);
@@ -50,7 +51,6 @@ Result<bool> EvictInOrder(CatalogWriter* writer, RankOrder order, std::string_vi
       eviction->victims.push_back(std::move(candidate));
     }
   }
-  return true;
 }
 
 // Inside the transaction: pending touches first, so that the order of use is true.
@@ -87,7 +87,6 @@ Result<Eviction> EvictRows(CatalogWriter* writer, EvictionPolicy policy, int64_t
 Result<WriteOutcome> ColdTier::Commit(const WriteRequest& request, const NewEntry& entry,
                                       EventBuffer* events) {
   BARCACHE_ASSIGN_OR_RETURN(CatalogWriter writer, catalog_->BeginWrite());
-  const Epoch before = catalog_->EpochOf(entry.cache_key);
   BARCACHE_ASSIGN_OR_RETURN(const UpsertOutcome upsert, writer.Upsert(entry));
   if (!request.backtest_id.empty()) {
     BARCACHE_ASSIGN_OR_RETURN(bool linked,
@@ -97,7 +96,9 @@ Result<WriteOutcome> ColdTier::Commit(const WriteRequest& request, const NewEntr
   BARCACHE_ASSIGN_OR_RETURN(const Eviction eviction,
                             EvictRows(&writer, request.policy, request.capacity_bytes,
                                       entry.cache_key, request.touches, events));
-  const Status committed = writer.Commit();
+  // Reading the counter after the commit could hide a replacement that somebody made since.
+  const Epoch epoch = writer.EpochAfterCommit(entry.cache_key);
+  const Status committed = CommitAndRelease(std::move(writer));
   if (eviction.took_touches) request.touches->Settle(committed.ok());
   BARCACHE_RETURN_IF_ERROR(committed);
 
@@ -107,10 +108,7 @@ Result<WriteOutcome> ColdTier::Commit(const WriteRequest& request, const NewEntr
   outcome.checksum = entry.checksum;
   outcome.generation = entry.generation;
   outcome.size_bytes = entry.size_bytes;
-  // A commit moves a bucket by exactly two. Reading the counter now could hide a replacement
-  // that somebody else made since.
-  outcome.epoch = before;
-  outcome.epoch.bucket += 2;
+  outcome.epoch = epoch;
   if (upsert.stored && !upsert.replaced_path.empty()) {
     UnlinkOwned(entry.cache_key, upsert.replaced_path, events);
   }
@@ -123,7 +121,7 @@ Result<std::vector<std::string>> ColdTier::Evict(int64_t capacity_bytes, Evictio
   BARCACHE_ASSIGN_OR_RETURN(CatalogWriter writer, catalog_->BeginWrite());
   BARCACHE_ASSIGN_OR_RETURN(const Eviction eviction,
                             EvictRows(&writer, policy, capacity_bytes, "", touches, events));
-  const Status committed = writer.Commit();
+  const Status committed = CommitAndRelease(std::move(writer));
   if (eviction.took_touches) touches->Settle(committed.ok());
   BARCACHE_RETURN_IF_ERROR(committed);
   return Unlink(eviction.victims, events);

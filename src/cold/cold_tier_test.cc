@@ -176,8 +176,6 @@ TEST_F(ColdTierTest, PathsOutsideTheDirectoryAreNeitherReadNorRemoved) {
   fs::copy_file(PathOf("key1"), outside);
   const auto row = *catalog_->Find("key1");
   for (const std::string& path : {outside, std::string("../outside.parquet")}) {
-    auto writer = catalog_->BeginWrite();
-    ASSERT_TRUE(writer.ok());
     NewEntry hostile;
     hostile.cache_key = "hostile";
     hostile.parquet_path = path;
@@ -185,8 +183,12 @@ TEST_F(ColdTierTest, PathsOutsideTheDirectoryAreNeitherReadNorRemoved) {
     hostile.size_bytes = row->size_bytes;
     hostile.generation = row->generation + 1;
     hostile.now_s = clock_.WallSeconds();
-    ASSERT_TRUE(writer->Upsert(hostile).ok());
-    ASSERT_TRUE(writer->Commit().ok());
+    {
+      auto writer = catalog_->BeginWrite();
+      ASSERT_TRUE(writer.ok());
+      ASSERT_TRUE(writer->Upsert(hostile).ok());
+      ASSERT_TRUE(writer->Commit().ok());
+    }
     EXPECT_FALSE(Read("hostile"));
     EXPECT_TRUE(Logged("cache_path_refused"));
     ASSERT_TRUE(cold_->Erase("hostile", &events_).ok());

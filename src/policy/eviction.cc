@@ -31,6 +31,10 @@ bool EvictionProgress::WantsMore() const {
   return AboveCapacity() || extra_victims_ < plan_.max_extra_victims;
 }
 
+bool EvictionProgress::Takes(int64_t size_bytes) const {
+  return WantsMore() && (AboveCapacity() || total_bytes_ - size_bytes >= plan_.target_bytes);
+}
+
 bool EvictionProgress::AboveCapacity() const { return total_bytes_ > plan_.capacity_bytes; }
 
 void EvictionProgress::Removed(int64_t size_bytes) {

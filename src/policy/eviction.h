@@ -37,6 +37,9 @@ class EvictionProgress {
   EvictionProgress(const EvictionPlan& plan, int64_t total_bytes);
   // True while another victim should leave.
   bool WantsMore() const;
+  // True if one of that size should: beyond what is needed, none that would take the total below
+  // the target.
+  bool Takes(int64_t size_bytes) const;
   // True when the total is above the capacity itself: leaving is not optional.
   bool AboveCapacity() const;
   void Removed(int64_t size_bytes);

@@ -85,6 +85,15 @@ TEST(EvictionProgressTest, CapacityZeroLetsEverythingLeave) {
   EXPECT_EQ(left_bytes, 0);
 }
 
+TEST(EvictionProgressTest, ABatchNeverGoesBelowTheTargetForItsOwnSake) {
+  const EvictionPlan plan = PlanEviction(EvictionPolicy::kLru, {1'010, 1'000});
+  EvictionProgress progress(plan, 1'010);
+  EXPECT_TRUE(progress.Takes(900)) << "above the capacity any victim helps";
+  progress.Removed(20);
+  EXPECT_TRUE(progress.Takes(40));
+  EXPECT_FALSE(progress.Takes(41));
+}
+
 TEST(EvictionProgressTest, KnowsWhenLeavingIsNotOptional) {
   const EvictionPlan plan = PlanEviction(EvictionPolicy::kHybrid, {1100, 1000});
   EvictionProgress progress(plan, 1100);
