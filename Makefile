@@ -18,7 +18,7 @@ help:  ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 setup:  ## System packages, .venv and the pinned packages of the tests
-	@scripts/setup test
+	@scripts/setup test demo
 
 build: setup  ## Build the library, the Python module (in place) and the C++ tests
 	@scripts/build
@@ -34,7 +34,7 @@ test-python: build  ## The Python tests
 	@$(PYTHON) -m pytest tests/python
 
 check: build  ## Formatters, linters, types, layers, stubs
-	@scripts/setup test check
+	@scripts/setup check
 	@$(MAKE) format-check lint types stub-check layers
 	@scripts/step "make check: all passed"
 
@@ -70,7 +70,6 @@ stub: build  ## Write python/barcache/_core.pyi anew from the built module
 	@scripts/stub
 
 demo: build  ## The guide's three examples on real bars
-	@scripts/setup demo
 	@$(PYTHON) examples/demo.py
 
 bench: build  ## Benchmarks against the peers, side by side in one run

@@ -14,12 +14,12 @@
 #include <vector>
 
 #include "barcache/cache.h"
-#include "bindings.h"
 #include "catalog/catalog.h"
-#include "errors.h"
-#include "event_log.h"
-#include "hot_tier_binding.h"
-#include "polars_bridge.h"
+#include "python/bindings.h"
+#include "python/errors.h"
+#include "python/event_log.h"
+#include "python/hot_tier_binding.h"
+#include "python/polars_bridge.h"
 
 namespace nb = nanobind;
 

@@ -1,4 +1,4 @@
-#include "errors.h"
+#include "python/errors.h"
 
 #include <nanobind/nanobind.h>
 

@@ -1,4 +1,4 @@
-#include "event_log.h"
+#include "python/event_log.h"
 
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>

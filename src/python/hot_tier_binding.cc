@@ -1,4 +1,4 @@
-#include "hot_tier_binding.h"
+#include "python/hot_tier_binding.h"
 
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
@@ -8,10 +8,10 @@
 #include <utility>
 
 #include "barcache/status.h"
-#include "bindings.h"
-#include "errors.h"
-#include "event_log.h"
-#include "polars_bridge.h"
+#include "python/bindings.h"
+#include "python/errors.h"
+#include "python/event_log.h"
+#include "python/polars_bridge.h"
 
 namespace nb = nanobind;
 

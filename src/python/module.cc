@@ -3,8 +3,8 @@
 #include <nanobind/nanobind.h>
 
 #include "base/fork.h"
-#include "bindings.h"
 #include "catalog/catalog.h"
+#include "python/bindings.h"
 
 NB_MODULE(_core, module) {
   module.doc() = "The native core of barcache. Use the names of the package `barcache`.";

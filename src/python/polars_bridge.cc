@@ -1,4 +1,4 @@
-#include "polars_bridge.h"
+#include "python/polars_bridge.h"
 
 #include <nanobind/stl/string.h>
 
@@ -6,9 +6,9 @@
 #include <new>
 #include <vector>
 
-#include "arrow_c_data.h"
 #include "base/fork.h"
-#include "errors.h"
+#include "python/arrow_c_data.h"
+#include "python/errors.h"
 
 namespace nb = nanobind;
 

@@ -18,8 +18,8 @@
 #include <string_view>
 #include <utility>
 
-#include "bindings.h"
 #include "catalog/sqlite.h"
+#include "python/bindings.h"
 
 namespace nb = nanobind;
 

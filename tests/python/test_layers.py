@@ -23,7 +23,8 @@ VAGUE_NAMES = {"util", "utils", "common", "helper", "helpers", "misc"}
 # What the operating system gives beside the C++ standard library.
 POSIX_FOLDERS = {"sys", "linux", "net", "netinet"}
 POSIX_HEADERS = {
-    "dirent.h", "dlfcn.h", "fcntl.h", "poll.h", "pthread.h", "sched.h", "signal.h", "time.h",
+    "dirent.h", "dlfcn.h", "fcntl.h", "poll.h", "pthread.h", "sched.h", "signal.h", "stdio.h",
+    "stdlib.h", "time.h",
     "unistd.h",
     "immintrin.h", "arm_neon.h",
 }  # fmt: skip
@@ -276,7 +277,11 @@ def test_importing_barcache_loads_nothing_that_only_some_need() -> None:
 
 
 def test_no_header_is_dead() -> None:
-    included = {name.strip('"<>') for path in _tracked("*.cc", "*.h") for name in _includes(path)}
+    included = set()
+    for path in _tracked("*.cc", "*.h"):
+        for name in _includes(path):
+            beside = (Path(path).parent / name.strip('"')).as_posix().removeprefix("src/")
+            included |= {name.strip('"<>'), beside}
     headers = {path.removeprefix("src/").removeprefix("include/") for path in _tracked("*.h")}
     assert sorted(headers - included) == []
 
@@ -329,7 +334,9 @@ def _without_comments_and_strings(text: str) -> str:
 
 def _cc_functions(text: str) -> list[tuple[str, int, int]]:
     """(head, first line, last line) of each function that is not inside another one."""
-    text = re.sub(r"^\s*#.*(?:\\\n.*)*", "", _without_comments_and_strings(text), flags=re.M)
+    directive = re.compile(r"^[ \t]*#(?:[^\n\\]|\\\n|\\.)*", re.MULTILINE)
+    text = _without_comments_and_strings(text)
+    text = directive.sub(lambda match: "\n" * match[0].count("\n"), text)
     functions = []
     stack: list[tuple[bool, str, int]] = []  # (is a function, head, first line)
     head_start = 0
@@ -344,7 +351,8 @@ def _cc_functions(text: str) -> list[tuple[str, int, int]]:
             inside = any(is_function for is_function, _, _ in stack)
             container = re.match(r"\s*(?:namespace|extern|(?:template\s*<[^{]*>\s*)?"
                                  r"(?:class|struct|union|enum))\b", head)  # fmt: skip
-            is_function = not inside and container is None and ")" in head
+            is_value = head.rstrip().endswith("=")
+            is_function = not (inside or container or is_value) and ")" in head
             stack.append((is_function, " ".join(head.split()), line))
         elif text[position] == "}" and stack:
             is_function, head, line = stack.pop()
@@ -379,7 +387,10 @@ def test_the_function_finder_finds_functions() -> None:
         if (x_) { g("}"); }
       }
     };
-    #define X(a) { a
+    #define X(a) { a \\
+      b {
+    const int kValues[] = {sizeof(int),
+                           2};
     TEST(S, F) {
       auto x = [] { return 1; };
     }

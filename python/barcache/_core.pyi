@@ -1,0 +1,168 @@
+"""The native core of barcache. Use the names of the package `barcache`."""
+
+import collections
+from typing import Any
+
+import polars
+
+
+class ArrowExport:
+    """A frame as an Arrow producer; copies nothing."""
+
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple: ...
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+class LRUCache:
+    """
+    Polars frames in memory, bounded by bytes, least recently used first.
+
+    A frame handed out is a shallow clone: changing it never reaches the cache.
+    Safe with threads.
+    """
+
+    def __init__(self, max_size_bytes: int = 1073741824) -> None: ...
+
+    def get(self, key: str) -> polars.DataFrame | None:
+        """
+        The frame under ``key``, now the most recently used; None if there is none.
+        """
+
+    def put(self, key: str, df: polars.DataFrame) -> None:
+        """
+        Keep ``df`` under ``key``. One that alone exceeds the limit is not kept.
+        """
+
+    def clear(self) -> None:
+        """Forget every frame."""
+
+    def get_stats(self) -> dict[str, int | float]:
+        """``entry_count`` and ``total_size_mb``."""
+
+    @property
+    def max_size_bytes(self) -> int:
+        """The limit. Lowering it evicts at once."""
+
+    @max_size_bytes.setter
+    def max_size_bytes(self, arg: int, /) -> None: ...
+
+    @property
+    def current_size_bytes(self) -> int:
+        """Bytes charged now."""
+
+    @property
+    def cache(self) -> collections.OrderedDict[str, polars.DataFrame]:
+        """
+        The frames by key, least recently used first. A snapshot: changing it changes nothing here.
+        """
+
+    def __len__(self) -> int: ...
+
+    def __contains__(self, arg: str, /) -> bool: ...
+
+class CacheCore:
+    """The native base of CacheManager: use that."""
+
+    def __init__(self, db_path: str, cache_directory: str, hot_capacity_bytes: int, cold_capacity_bytes: int, eviction_policy: str, full_durability: bool, read_only: bool, record_on_close: bool, decode_budget_bytes: int, busy_timeout_ms: int, backtest_variable: object) -> None: ...
+
+    def get_cached_data(self, cache_key: str, *, backtest_id: str | None = None, columns: list[str] | None = None, frame: str = 'polars') -> Any:
+        """
+        The frame under ``cache_key``, or None on a miss.
+
+        Args:
+            cache_key: as put; anything that is no key is a miss.
+            backtest_id: links the entry to this backtest on a hit.
+            columns: only these, in this order; never kept in memory under the key.
+            frame: "polars" (a ``pl.DataFrame``), "pandas" (the pandas frame that was put, index and
+                MultiIndex columns included) or "arrow" (a ``pyarrow.Table``).
+
+        Raises:
+            ColumnNotFound: the entry has no column of that name.
+
+        Bad bytes on disk are a miss: the entry is dropped and logged.
+        """
+
+    def lookup_cache(self, cache_key: str) -> dict[str, Any] | None:
+        """The entry's row, uses not yet written included; None if there is none."""
+
+    def entry_infos(self) -> list[dict[str, Any]]:
+        """
+        Every entry's row, ordered by key, with ``generation`` and ``request``.
+        """
+
+    def record_daily_statistics(self) -> None:
+        """Add what was counted since the last record to today's row (UTC)."""
+
+    @property
+    def eviction_policy(self) -> str:
+        """
+        Who leaves first: "lru", "size" or "hybrid". Assigning evicts nothing by itself.
+        """
+
+    @eviction_policy.setter
+    def eviction_policy(self, arg: str, /) -> None: ...
+
+    def flush(self) -> None:
+        """
+        Write pending uses and links now; they would be written within a second anyway.
+        """
+
+    @property
+    def closed(self) -> bool: ...
+
+    @property
+    def catalog_id(self) -> str: ...
+
+    @property
+    def connection_target(self) -> str: ...
+
+    def begin_engine_commit(self) -> None: ...
+
+    def end_engine_commit(self) -> None: ...
+
+class SqliteFailure(Exception):
+    pass
+
+sqlite_version: str = '3.40.1'
+
+class SqliteStatement:
+    def bind(self, values: object) -> None: ...
+
+    def step(self) -> object: ...
+
+    def fetch(self, limit: int) -> list: ...
+
+    def reset(self) -> None: ...
+
+    def columns(self) -> list: ...
+
+    @property
+    def read_only(self) -> bool: ...
+
+class SqliteConnection:
+    def __init__(self, target: str, busy_timeout_ms: int) -> None: ...
+
+    def prepare(self, sql: str) -> SqliteStatement: ...
+
+    def execute_script(self, sql: str) -> None: ...
+
+    def create_function(self, name: str, argument_count: int, function: object | None, deterministic: bool) -> None: ...
+
+    def close(self) -> None: ...
+
+    def interrupt(self) -> None: ...
+
+    @property
+    def changes(self) -> int: ...
+
+    @property
+    def total_changes(self) -> int: ...
+
+    @property
+    def last_insert_rowid(self) -> int: ...
+
+    @property
+    def in_transaction(self) -> bool: ...
+
+def in_forked_child() -> bool:
+    """Whether this process was forked from one that had a cache open."""
