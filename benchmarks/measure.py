@@ -43,13 +43,13 @@ class Measurement:
     median_us: float
     p10_us: float
     p90_us: float
-    barcache_ratio: float  # barcache's time divided by this one's: below 1, barcache is faster.
+    barcache_ratio: float  # barcache's time divided by this one's.
     rounds: int
     calls_per_sample: int
 
     def as_json(self) -> dict[str, Any]:
         return {
-            key: round(value, 4) if isinstance(value, float) else value
+            key: float(f"{value:.5g}") if isinstance(value, float) else value
             for key, value in asdict(self).items()
         }
 

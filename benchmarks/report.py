@@ -39,6 +39,12 @@ def duration(us: float) -> str:
     return f"{us / 1_000_000:.3g} s"
 
 
+def multiple(barcache_ratio: float) -> str:
+    """Two digits: 0.035 -> '29x', since the other one takes 29 times as long."""
+    times = 1 / barcache_ratio
+    return f"{times:.0f}x" if times >= 100 else f"{times:.2g}x"
+
+
 def _sizes(results: Results) -> list[int]:
     return sorted({one["rows"] for one in results["measurements"]})
 
@@ -59,7 +65,7 @@ def _contenders(results: Results) -> list[str]:
 
 
 def table(results: Results) -> list[list[str]]:
-    """Header and rows: the median, and in brackets barcache's time as a multiple of it."""
+    """Header and rows: the median, and in brackets how many times barcache's time that is."""
     cells = _cells(results)
     contenders = _contenders(results)
     rows = [["operation", "rows", *contenders]]
@@ -73,7 +79,9 @@ def table(results: Results) -> list[list[str]]:
                 elif contender == "barcache":
                     row.append(duration(cell["median_us"]))
                 else:
-                    row.append(f"{duration(cell['median_us'])} ({cell['barcache_ratio']:.2g}x)")
+                    row.append(
+                        f"{duration(cell['median_us'])} ({multiple(cell['barcache_ratio'])})"
+                    )
             rows.append(row)
     return rows
 
@@ -99,8 +107,9 @@ def readme_block(results: Results) -> str:
     keep = [0, 1] + [rows[0].index(name) for name in shown if name in rows[0]]
     text = markdown_table([[row[column] for column in keep] for row in rows])
     return (
-        f"{BEGIN}\n{text}\n\nMedians; in brackets barcache's time as a multiple of theirs (below "
-        f"1 barcache is faster). {machines.one_line(results['machine'])}; "
+        f"{BEGIN}\n{text}\n\nMedians; in brackets how many times barcache's time that is: above 1 "
+        "barcache is faster. "
+        f"{machines.one_line(results['machine'])}; "
         f"Python {results['versions']['python']}, polars {results['versions']['polars']}.\n{END}"
     )
 
@@ -124,8 +133,8 @@ Written by `make bench` on {results["date"]}; the numbers are in [results.json](
 
 {markdown_table(table(results))}
 
-A cell is the median time of a call; in brackets barcache's time as a multiple of it: below 1
-barcache is faster. Empty: it has no such operation.
+A cell is the median time of a call; in brackets how many times barcache's time that is: above 1
+barcache is faster, below 1 slower. Empty: it has no such operation.
 
 ![Medians as bars](results.svg)
 
@@ -141,8 +150,7 @@ barcache is faster. Empty: it has no such operation.
   is taken (puts at most 10 times). {efforts}.
 - Ratios are medians of the ratios inside the rounds.
 - Files are in the page cache, nothing is deleted before or between measurements, each put goes
-  to a new name. Durability is each contender's default: none of them waits for the disk
-  (barcache's `durability="normal"`: what was put survives a kill of the process).
+  to a new name. Durability is each contender's default; below it is said who waits for the disk.
 - cold hits: the memory tier is emptied before each call, outside the measured time. The frame of
   the call before has been dropped by then, so large frames land in recycled memory; in fresh
   memory page faults come on top, for every contender.
@@ -158,6 +166,7 @@ Bytes on disk:
 
 _COLOURS = {
     "barcache": "#0b6e4f",
+    "barcache, full": "#6fae94",
     "RustyBT": "#c8553d",
     "dict + clone": "#8d99ae",
     "polars Parquet": "#3d5a80",

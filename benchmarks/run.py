@@ -44,7 +44,7 @@ def _measure_size(
     frame = frames.bars(rows)
     all_cases: dict[str, dict[str, field.Case]] = {}
     for contender in present:
-        place = directory / f"{rows}-{contender.name.replace(' ', '')}"
+        place = directory / f"{rows}-{contender.name.replace(' ', '').replace(',', '-')}"
         place.mkdir(mode=0o700)
         all_cases[contender.name] = contender.cases(place, frame)
         for operation, case in all_cases[contender.name].items():
@@ -113,8 +113,8 @@ def main() -> int:
     else:
         print(report.plain_table(report.table(results)))
         print(
-            "\nmedians; in brackets barcache's time as a multiple of theirs "
-            f"(below 1: barcache is faster)\n{machine.one_line(results['machine'])}"
+            "\nmedians; in brackets how many times barcache's time that is "
+            f"(above 1: barcache is faster)\n{machine.one_line(results['machine'])}"
         )
         for name, why in results["absent"].items():
             print(f"absent: {name}: {why}")
