@@ -23,11 +23,22 @@ namespace {
 constexpr std::string_view kArrowSchemaKey = "ARROW:schema";
 constexpr std::string_view kExtensionMark = "ARROW:extension";
 
+// Durations in seconds are in the file as they are, while their canonical type counts
+// milliseconds: such columns stay integers.
+bool HasSeconds(const ArrowSchema& schema) {
+  if (std::string_view(schema.format) == "tDs") return true;
+  for (int64_t i = 0; i < schema.n_children; ++i) {
+    if (HasSeconds(*schema.children[i])) return true;
+  }
+  return false;
+}
+
 SchemaNode ColumnsOf(const ArrowSchema& schema) {
   SchemaNode table;
   table.format = "+s";
   table.flags = 0;
   for (int64_t i = 0; i < schema.n_children; ++i) {
+    if (HasSeconds(*schema.children[i])) continue;
     auto column = CanonicalColumn(*schema.children[i], SchemaSource::kFile);
     if (column.ok() && HasSoundMetadata(*column)) table.children.push_back(std::move(*column));
   }
