@@ -137,8 +137,7 @@ Status Catalog::Impl::OpenMemory() {
 
 Status Catalog::Impl::OpenFile() {
   const std::string epochs_path = path + kEpochsSuffix;
-  // SQLite gives a new database the mode of the file named here: 0600.
-  target = SqliteUri(path, "modeof=" + EscapeForUri(epochs_path));
+  target = SqliteUri(path, "");
   const bool existed = Exists(path);
   std::unique_ptr<SqliteConnection> connection;
   if (existed) {  // Somebody else's file must stay without a file of ours beside it.
@@ -157,7 +156,8 @@ Status Catalog::Impl::OpenFile() {
   BARCACHE_ASSIGN_OR_RETURN(epochs, Epochs::Open(epochs_path, EpochsMode::kShared));
   if (!existed) {
     SqliteOpenOptions open;
-    open.target = target;
+    // SQLite gives a new database the mode of the file named here: 0600.
+    open.target = SqliteUri(path, "modeof=" + EscapeForUri(epochs_path));
     open.name = name;
     open.busy_timeout_ms = options.busy_timeout_ms;
     BARCACHE_ASSIGN_OR_RETURN(connection, SqliteConnection::Open(open));

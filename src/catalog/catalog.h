@@ -162,13 +162,16 @@ class CatalogWriter {
 
   // Makes everything since Begin visible and (as the options say) durable, and moves the change
   // counters of all keys whose rows were stored or erased (counted uses and links move none).
-  // On error nothing happened.
+  // On error nothing happened. Either way the transaction is over and the next writer may begin.
   Status Commit();
 
  private:
   friend class Catalog;
   struct State;
   explicit CatalogWriter(std::unique_ptr<State> state);
+  Status CommitTransaction();
+  Status DropDeadLinks(std::string_view cache_key);
+  Status StoreSideRow(const NewEntry& entry, bool present);
   Result<std::vector<Victim>> EraseListed(std::vector<Victim> victims);
   std::unique_ptr<State> state_;
 };

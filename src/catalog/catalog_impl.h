@@ -70,8 +70,10 @@ struct Catalog::Impl {
 
 struct CatalogWriter::State {
   explicit State(Catalog::Impl* the_catalog) : catalog(the_catalog) {}
-  ~State();
+  ~State() { Release(); }
 
+  // Rolls back what was not committed and lets the next writer in. Idempotent.
+  void Release() BARCACHE_NO_THREAD_SAFETY_ANALYSIS;
   // Remembers that the row of this key changed.
   void Touched(std::string_view cache_key);
   Result<StatementUse> Use(const char* sql) { return connection->Use(sql); }
@@ -79,6 +81,7 @@ struct CatalogWriter::State {
   Catalog::Impl* catalog;
   SqliteConnection* connection = nullptr;  // Not null: inside a transaction.
   bool epochs_locked = false;
+  bool released = false;
   std::vector<size_t> buckets;  // Of the keys whose rows changed; may hold duplicates.
   bool all_buckets = false;
   int64_t foreign_changes = 0;  // As found at the beginning.

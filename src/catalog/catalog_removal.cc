@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "catalog/catalog_impl.h"
+#include "catalog/victim_sql.h"
 
 namespace barcache {
 
@@ -41,31 +42,7 @@ constexpr char kUnusedSince[] =
     "SELECT " BARCACHE_VICTIM_COLUMNS_
     " FROM cache_entries e WHERE e.last_accessed < ?1 ORDER BY e.last_accessed, e.cache_key";
 
-// Sizes and orders are the side rows': they are what indexes are kept over.
-#define BARCACHE_CANDIDATES_                                                         \
-  "SELECT s.cache_key, e.parquet_path, s.size_bytes, e.last_accessed"                \
-  " FROM barcache_entries s CROSS JOIN cache_entries e ON e.cache_key = s.cache_key" \
-  " WHERE s.cache_key IS NOT ?1"
-constexpr char kByUse[] = BARCACHE_CANDIDATES_ " ORDER BY s.use_order LIMIT ?2";
-constexpr char kBySize[] = BARCACHE_CANDIDATES_ " ORDER BY s.size_bytes DESC, s.use_order LIMIT ?2";
-constexpr char kOldBySize[] =
-    BARCACHE_CANDIDATES_ " AND s.is_old = 1 ORDER BY s.size_bytes DESC, s.use_order LIMIT ?2";
-#undef BARCACHE_CANDIDATES_
 #undef BARCACHE_VICTIM_COLUMNS_
-
-constexpr char kReadHalf[] =
-    "SELECT entry_count / 2 - old_count, old_boundary FROM barcache_totals WHERE id = 1";
-constexpr char kBoundaryAbove[] =
-    "SELECT use_order FROM barcache_entries WHERE use_order > ?1 ORDER BY use_order LIMIT 1"
-    " OFFSET ?2";
-constexpr char kBoundaryBelow[] =
-    "SELECT use_order FROM barcache_entries WHERE use_order <= ?1 ORDER BY use_order DESC LIMIT 1"
-    " OFFSET ?2";
-constexpr char kAge[] =
-    "UPDATE barcache_entries SET is_old = 1 WHERE use_order > ?1 AND use_order <= ?2";
-constexpr char kRejuvenate[] =
-    "UPDATE barcache_entries SET is_old = 0 WHERE use_order > ?2 AND use_order <= ?1";
-constexpr char kSetBoundary[] = "UPDATE barcache_totals SET old_boundary = ?1 WHERE id = 1";
 
 Result<std::optional<Victim>> FindOne(SqliteConnection* connection, const char* sql,
                                       std::string_view cache_key) {
@@ -220,11 +197,11 @@ Result<std::vector<Victim>> CatalogWriter::EraseUnusedSince(int64_t before_s) {
 
 Result<std::vector<Victim>> CatalogWriter::Candidates(VictimOrder order, int64_t limit,
                                                       std::string_view except_key) {
-  const char* sql = kByUse;
-  if (order == VictimOrder::kLargest) sql = kBySize;
+  const char* sql = kVictimsByUse;
+  if (order == VictimOrder::kLargest) sql = kVictimsBySize;
   if (order == VictimOrder::kLargestOfOldHalf) {
     BARCACHE_RETURN_IF_ERROR(BalanceHalves(state_->connection));
-    sql = kOldBySize;
+    sql = kVictimsOldBySize;
   }
   BARCACHE_ASSIGN_OR_RETURN(StatementUse query, state_->Use(sql));
   query->Bind(1, except_key).Bind(2, std::max<int64_t>(limit, 0));

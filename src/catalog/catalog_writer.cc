@@ -16,19 +16,25 @@ constexpr char kReadForeign[] = "SELECT foreign_changes FROM barcache_totals WHE
 constexpr char kRestoreForeign[] = "UPDATE barcache_totals SET foreign_changes = ?1 WHERE id = 1";
 
 constexpr char kFindRow[] =
-    "SELECT e.parquet_path, s.generation FROM cache_entries e LEFT JOIN barcache_entries s"
-    " ON s.cache_key = e.cache_key AND s.checksum = e.checksum WHERE e.cache_key = ?1";
+    "SELECT e.parquet_path, s.checksum IS e.checksum, s.generation FROM cache_entries e"
+    " LEFT JOIN barcache_entries s ON s.cache_key = e.cache_key WHERE e.cache_key = ?1";
+constexpr char kFindDeadLink[] = "SELECT 1 FROM backtest_cache_links WHERE cache_key = ?1 LIMIT 1";
 constexpr char kDropDeadLinks[] = "DELETE FROM backtest_cache_links WHERE cache_key = ?1";
+// The side row is written before its entry: the entry's trigger then has nothing to do.
+constexpr char kInsertSide[] =
+    "INSERT INTO barcache_entries (use_order, cache_key, checksum, generation, size_bytes,"
+    " access_count, request_json)"
+    " VALUES ((SELECT next_use FROM barcache_totals WHERE id = 1), ?1, ?2, ?3, ?4, 1, ?5)";
+constexpr char kReplaceSide[] =
+    "UPDATE barcache_entries SET use_order = (SELECT next_use FROM barcache_totals WHERE id = 1),"
+    " checksum = ?2, generation = ?3, size_bytes = ?4, is_old = 0,"
+    " request_json = CASE ?5 WHEN '' THEN request_json ELSE ?5 END WHERE cache_key = ?1";
 constexpr char kInsertRow[] =
     "INSERT INTO cache_entries (cache_key, dataset_id, parquet_path, checksum, created_at,"
     " last_accessed, access_count, size_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?5, 1, ?6)";
 constexpr char kReplaceRow[] =
     "UPDATE cache_entries SET dataset_id = ?2, parquet_path = ?3, checksum = ?4,"
     " last_accessed = max(last_accessed, ?5), size_bytes = ?6 WHERE cache_key = ?1";
-// The trigger has made the side row; only we know these.
-constexpr char kClaimRow[] =
-    "UPDATE barcache_entries SET generation = ?2,"
-    " request_json = CASE ?3 WHEN '' THEN request_json ELSE ?3 END WHERE cache_key = ?1";
 
 constexpr char kFindCreated[] = "SELECT created_at FROM cache_entries WHERE cache_key = ?1";
 constexpr char kFindLink[] =
@@ -57,11 +63,14 @@ constexpr char kInsertDay[] =
 
 // --- State ---------------------------------------------------------------------------------
 
-CatalogWriter::State::~State() {
+void CatalogWriter::State::Release() {
+  if (released) return;
+  released = true;
   if (connection != nullptr && connection->in_transaction()) {
     Result<StatementUse> rollback = connection->Use(kRollback);
     if (rollback.ok()) static_cast<void>((*rollback)->Run());
   }
+  connection = nullptr;
   if (epochs_locked) catalog->epochs->Unlock();
   catalog->write_mutex.unlock();
 }
@@ -115,6 +124,12 @@ Epoch CatalogWriter::EpochAfterCommit(std::string_view cache_key) const {
 }
 
 Status CatalogWriter::Commit() {
+  const Status status = CommitTransaction();
+  state_->Release();  // Now that no statement of the connection is in use.
+  return status;
+}
+
+Status CatalogWriter::CommitTransaction() {
   SqliteConnection* connection = state_->connection;
   if (connection == nullptr) {
     return Status(ErrorCode::kInternal, "catalog writer: committed twice; please report this");
@@ -136,16 +151,9 @@ Status CatalogWriter::Commit() {
   }
   BARCACHE_ASSIGN_OR_RETURN(StatementUse commit, state_->Use(kCommit));
   if (!buckets.empty()) epochs->MarkOdd(buckets);
-  Status status = commit->Run();
-  if (!status.ok() && connection->in_transaction()) {
-    BARCACHE_ASSIGN_OR_RETURN(StatementUse rollback, state_->Use(kRollback));
-    static_cast<void>(rollback->Run());
-  }
+  const Status status = commit->Run();
   if (!buckets.empty()) epochs->MarkEven(buckets);
   state_->catalog->wal_pages.store(connection->wal_pages(), std::memory_order_relaxed);
-  state_->connection = nullptr;
-  epochs->Unlock();
-  state_->epochs_locked = false;
   return status;
 }
 
@@ -160,42 +168,57 @@ Result<UpsertOutcome> CatalogWriter::Upsert(const NewEntry& entry) {
     BARCACHE_ASSIGN_OR_RETURN(present, find->Step());
     if (present) {
       outcome.replaced_path = find->TextOr(0, "");
-      if (static_cast<uint64_t>(find->Int64Or(1, 0)) > entry.generation) return UpsertOutcome{};
+      const bool claimed = find->Int64Or(1, 0) != 0;
+      if (claimed && static_cast<uint64_t>(find->Int64Or(2, 0)) > entry.generation) {
+        return UpsertOutcome{};
+      }
     }
   }
-  if (!present) {
-    // Left by a program that removed the row while the database had no triggers of ours.
-    BARCACHE_ASSIGN_OR_RETURN(StatementUse drop, state_->Use(kDropDeadLinks));
-    drop->Bind(1, entry.cache_key);
-    BARCACHE_RETURN_IF_ERROR(drop->Run());
-  }
-  {
-    BARCACHE_ASSIGN_OR_RETURN(StatementUse store, state_->Use(present ? kReplaceRow : kInsertRow));
-    store->Bind(1, entry.cache_key)
-        .Bind(2, entry.dataset_id)
-        .Bind(3, entry.parquet_path)
-        .Bind(4, entry.checksum)
-        .Bind(5, entry.now_s)
-        .Bind(6, entry.size_bytes);
-    BARCACHE_RETURN_IF_ERROR(store->Run());
-  }
-  BARCACHE_ASSIGN_OR_RETURN(StatementUse claim, state_->Use(kClaimRow));
-  claim->Bind(1, entry.cache_key)
-      .Bind(2, static_cast<int64_t>(entry.generation))
-      .Bind(3, entry.request_json);
-  BARCACHE_RETURN_IF_ERROR(claim->Run());
-  if (state_->connection->changes() == 0) {
-    // The side row is gone although the entry stands: the tables disagree.
-    BARCACHE_ASSIGN_OR_RETURN(const bool differed, RebuildSideRows(state_->connection));
-    static_cast<void>(differed);
-    claim->Bind(1, entry.cache_key)
-        .Bind(2, static_cast<int64_t>(entry.generation))
-        .Bind(3, entry.request_json);
-    BARCACHE_RETURN_IF_ERROR(claim->Run());
-  }
+  if (!present) BARCACHE_RETURN_IF_ERROR(DropDeadLinks(entry.cache_key));
+  BARCACHE_RETURN_IF_ERROR(StoreSideRow(entry, present));
+  BARCACHE_ASSIGN_OR_RETURN(StatementUse store, state_->Use(present ? kReplaceRow : kInsertRow));
+  store->Bind(1, entry.cache_key)
+      .Bind(2, entry.dataset_id)
+      .Bind(3, entry.parquet_path)
+      .Bind(4, entry.checksum)
+      .Bind(5, entry.now_s)
+      .Bind(6, entry.size_bytes);
+  BARCACHE_RETURN_IF_ERROR(store->Run());
   state_->Touched(entry.cache_key);
   outcome.stored = true;
   return outcome;
+}
+
+// Links left by a program that removed the row while the database had no triggers of ours.
+Status CatalogWriter::DropDeadLinks(std::string_view cache_key) {
+  {
+    BARCACHE_ASSIGN_OR_RETURN(StatementUse find, state_->Use(kFindDeadLink));
+    find->Bind(1, cache_key);
+    BARCACHE_ASSIGN_OR_RETURN(const bool any, find->Step());
+    if (!any) return Status();
+  }
+  BARCACHE_ASSIGN_OR_RETURN(StatementUse drop, state_->Use(kDropDeadLinks));
+  drop->Bind(1, cache_key);
+  return drop->Run();
+}
+
+Status CatalogWriter::StoreSideRow(const NewEntry& entry, bool present) {
+  BARCACHE_ASSIGN_OR_RETURN(StatementUse store, state_->Use(present ? kReplaceSide : kInsertSide));
+  const auto run = [&] {
+    store->Bind(1, entry.cache_key)
+        .Bind(2, entry.checksum)
+        .Bind(3, static_cast<int64_t>(entry.generation))
+        .Bind(4, entry.size_bytes)
+        .Bind(5, entry.request_json);
+    return store->Run();
+  };
+  const Status status = run();
+  const bool disagrees =
+      status.ok() ? state_->connection->changes() != 1 : status.code() == ErrorCode::kCorruption;
+  if (!disagrees) return status;
+  // A side row without entry, or an entry without side row: somebody changed our tables.
+  BARCACHE_ASSIGN_OR_RETURN(const bool differed, RebuildSideRows(state_->connection));
+  return differed ? run() : status;
 }
 
 Result<bool> CatalogWriter::Link(std::string_view backtest_id, std::string_view cache_key,

@@ -230,12 +230,18 @@ Status Epochs::MapDescriptor(FileDescriptor fd) {
 // Part of the file's format: all processes must agree. Eight bytes at a time, since a hot hit pays.
 size_t Epochs::BucketOf(std::string_view cache_key) {
   constexpr uint64_t kMultiplier = 0x9E3779B97F4A7C15;
-  uint64_t hash = cache_key.size() * kMultiplier;
-  while (!cache_key.empty()) {
-    uint64_t word = 0;
-    const size_t taken = std::min(cache_key.size(), sizeof(word));
-    std::memcpy(&word, cache_key.data(), taken);
-    cache_key.remove_prefix(taken);
+  const char* bytes = cache_key.data();
+  size_t left = cache_key.size();
+  uint64_t hash = left * kMultiplier;
+  uint64_t word = 0;
+  for (; left >= sizeof(word); left -= sizeof(word), bytes += sizeof(word)) {
+    std::memcpy(&word, bytes, sizeof(word));
+    hash = (hash ^ word) * kMultiplier;
+    hash ^= hash >> 32;
+  }
+  if (left > 0) {
+    word = 0;
+    std::memcpy(&word, bytes, left);
     hash = (hash ^ word) * kMultiplier;
     hash ^= hash >> 32;
   }

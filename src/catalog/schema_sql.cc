@@ -66,6 +66,14 @@ constexpr SchemaTable kRustyBtTables[] = {
     {"cache_statistics", "id,stat_date,hit_count,miss_count,total_size_mb"},
 };
 
+// The side row says the same as the new row, and is the most recently used.
+#define BARCACHE_UNLESS_MIRRORED_ \
+  "WHEN NOT EXISTS (SELECT 1 FROM barcache_entries s, barcache_totals t WHERE t.id = 1\n" \
+  "  AND s.cache_key = NEW.cache_key AND s.use_order = t.next_use - 1\n"                  \
+  "  AND s.checksum = NEW.checksum\n"                                                     \
+  "  AND s.size_bytes = " BARCACHE_SQL_FIGURE("NEW.size_bytes") "\n"                      \
+  "  AND s.access_count = " BARCACHE_SQL_FIGURE("NEW.access_count") ")"
+
 constexpr SchemaObject kBarcacheSchema[] = {
     {"table", "barcache_meta",
      "CREATE TABLE barcache_meta (\n"
@@ -102,9 +110,11 @@ constexpr SchemaObject kBarcacheSchema[] = {
     {"index", "barcache_links_pair",
      "CREATE INDEX barcache_links_pair ON backtest_cache_links (cache_key, backtest_id, "
      "linked_at)"},
+    // A writer of ours has written the side row already; for everybody else a trigger does.
     // INSERT OR REPLACE removes a row without running delete triggers: the old side row goes here.
     {"trigger", "barcache_entry_added",
-     "CREATE TRIGGER barcache_entry_added AFTER INSERT ON cache_entries BEGIN\n"
+     "CREATE TRIGGER barcache_entry_added AFTER INSERT ON cache_entries\n" BARCACHE_UNLESS_MIRRORED_
+     " BEGIN\n"
      "  DELETE FROM barcache_entries WHERE cache_key = NEW.cache_key;\n"
      "  INSERT INTO barcache_entries (use_order, cache_key, checksum, size_bytes, access_count)\n"
      "    SELECT next_use, NEW.cache_key, NEW.checksum,\n"
@@ -115,7 +125,8 @@ constexpr SchemaObject kBarcacheSchema[] = {
                                                    "    FROM barcache_totals WHERE id = 1;\n"
                                                    "END"},
     {"trigger", "barcache_entry_changed",
-     "CREATE TRIGGER barcache_entry_changed AFTER UPDATE ON cache_entries BEGIN\n"
+     "CREATE TRIGGER barcache_entry_changed AFTER UPDATE ON "
+     "cache_entries\n" BARCACHE_UNLESS_MIRRORED_ " BEGIN\n"
      "  UPDATE barcache_entries SET\n"
      "    use_order = (SELECT next_use FROM barcache_totals WHERE id = 1),\n"
      "    cache_key = NEW.cache_key,\n"
@@ -171,6 +182,8 @@ constexpr SchemaObject kBarcacheSchema[] = {
      "  WHERE id = 1;\n"
      "END"},
 };
+
+#undef BARCACHE_UNLESS_MIRRORED_
 
 }  // namespace
 
