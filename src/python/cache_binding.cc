@@ -96,6 +96,16 @@ nb::object GetCachedData(CacheCore& self, nb::handle cache_key,
   options.backtest_id = backtest;
   options.columns = columns ? &*columns : nullptr;
   options.log_hit = LoggerWants(EventLevel::kInfo);
+  // Without giving up the GIL: that alone would cost more than the hit.
+  if (frame == "polars" && options.columns == nullptr) {
+    const auto entry = self.cache->GetHot(key, options);
+    if (entry != nullptr && entry->companion != nullptr) {
+      return WrapClone(CompanionObject(entry->companion));
+    }
+    if (entry != nullptr) {
+      return DataFrameOfHit(self, key, Hit{entry->frame, nullptr, entry, true});
+    }
+  }
   std::optional<Hit> hit = Unlocked([&] { return self.cache->Get(key, options); });
   if (!hit) return nb::none();
   if (frame == "polars") return DataFrameOfHit(self, key, *hit);
@@ -285,7 +295,8 @@ void BindQueries(nb::class_<CacheCore>& core) {
   core.def("lookup_cache", &LookupCache, nb::arg("cache_key"),
            nb::sig("def lookup_cache(self, cache_key: str) -> dict[str, typing.Any] | None"),
            "The entry's row, uses not yet written included; None if there is none.")
-      .def("_entry", &EntryOf, nb::arg("cache_key"))
+      .def("_entry", &EntryOf, nb::arg("cache_key"),
+           nb::sig("def _entry(self, cache_key: str) -> dict[str, typing.Any] | None"))
       .def("entry_infos", &EntryInfos,
            nb::sig("def entry_infos(self) -> list[dict[str, typing.Any]]"),
            "Every entry's row, ordered by key, with ``generation`` and ``request``.")
@@ -299,9 +310,13 @@ void BindQueries(nb::class_<CacheCore>& core) {
            [](CacheCore& self, std::string_view backtest_id) {
              return Unlocked([&] { return self.cache->KeysOf(backtest_id); });
            })
-      .def("_statistics", &Statistics, nb::arg("from_s").none(), nb::arg("to_s").none())
-      .def("_session_stats",
-           [](const CacheCore& self) { return SessionDict(self.cache->session_stats()); })
+      .def("_statistics", &Statistics, nb::arg("from_s").none(), nb::arg("to_s").none(),
+           nb::sig("def _statistics(self, from_s: int | None, to_s: int | None) "
+                   "-> dict[str, typing.Any]"))
+      .def(
+          "_session_stats",
+          [](const CacheCore& self) { return SessionDict(self.cache->session_stats()); },
+          nb::sig("def _session_stats(self) -> dict[str, int]"))
       .def("_set_session_stats",
            [](CacheCore& self, int64_t hit_count, int64_t miss_count, int64_t hot_hits,
               int64_t cold_hits) {
@@ -317,7 +332,8 @@ void BindQueries(nb::class_<CacheCore>& core) {
            [](CacheCore& self) { return Unlocked([&] { return self.cache->EntryCount(); }); })
       .def("_total_size_bytes",
            [](CacheCore& self) { return Unlocked([&] { return self.cache->TotalSizeBytes(); }); })
-      .def("_check", &CheckDict, nb::arg("repair"));
+      .def("_check", &CheckDict, nb::arg("repair"),
+           nb::sig("def _check(self, repair: bool) -> dict[str, typing.Any]"));
 }
 
 void BindRemoval(nb::class_<CacheCore>& core) {

@@ -266,7 +266,9 @@ void BindArrowExport(nb::module_& module) {
   nb::class_<ArrowExport>(module, "ArrowExport", "A frame as an Arrow producer; copies nothing.")
       .def(
           "__arrow_c_array__", [](const ArrowExport& self, nb::handle) { return self.Array(); },
-          nb::arg("requested_schema") = nb::none())
+          nb::arg("requested_schema") = nb::none(),
+          nb::sig("def __arrow_c_array__(self, requested_schema: object | None = None) "
+                  "-> tuple[object, object]"))
       .def(
           "__arrow_c_stream__", [](const ArrowExport& self, nb::handle) { return self.Stream(); },
           nb::arg("requested_schema") = nb::none());

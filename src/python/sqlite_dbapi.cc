@@ -406,10 +406,12 @@ void BindSqliteDbapi(nb::module_& module) {
 
   nb::class_<NativeStatement>(module, "SqliteStatement")
       .def("bind", &NativeStatement::Bind, nb::arg("values"))
-      .def("step", &NativeStatement::Step)
-      .def("fetch", &NativeStatement::Fetch, nb::arg("limit"))
+      .def("step", &NativeStatement::Step,
+           nb::sig("def step(self) -> tuple[typing.Any, ...] | None"))
+      .def("fetch", &NativeStatement::Fetch, nb::arg("limit"),
+           nb::sig("def fetch(self, limit: int) -> list[tuple[typing.Any, ...]]"))
       .def("reset", &NativeStatement::Reset)
-      .def("columns", &NativeStatement::Columns)
+      .def("columns", &NativeStatement::Columns, nb::sig("def columns(self) -> list[str]"))
       .def_prop_ro("read_only", &NativeStatement::read_only);
 
   nb::class_<NativeConnection>(module, "SqliteConnection", nb::is_weak_referenceable())

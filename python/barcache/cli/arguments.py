@@ -53,7 +53,7 @@ class Location:
         )
 
 
-class Age(click.ParamType):
+class Age(click.ParamType):  # type: ignore[type-arg]  # generic only in newer releases
     """`30d`, `12h`, `90m`, `45s` or `2w`, as seconds."""
 
     name = "age"
@@ -68,7 +68,7 @@ class Age(click.ParamType):
         return int(match[1]) * _AGE_UNITS_S[match[2]]
 
 
-class Size(click.ParamType):
+class Size(click.ParamType):  # type: ignore[type-arg]  # generic only in newer releases
     """`5GB`, `500MB` or `2T`, in units of 1024, as bytes. A bare number is bytes."""
 
     name = "size"

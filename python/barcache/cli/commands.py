@@ -171,7 +171,7 @@ def show(key: str, location: Location | None, as_json: bool) -> int:
     """Print everything known about the entry KEY: request, file, columns, backtests."""
     location = required(location)
     with location.open(read_only=True) as cache:
-        row = cache._entry(key)
+        row: Any = cache._entry(key)
         backtests = cache.backtests(key) if row is not None else []
     if row is None:
         say(f"barcache: no entry {key!r} in {location.db_path}; `barcache ls` lists the keys.")
