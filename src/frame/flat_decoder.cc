@@ -10,12 +10,16 @@
 #include <utility>
 #include <vector>
 
+#include "frame/bit_packing.h"
 #include "frame/bitmap.h"
 #include "frame/byte_sink.h"
 #include "frame/byte_stream_split.h"
+#include "frame/delta_binary_packed.h"
 #include "frame/flat_codec.h"
 #include "frame/flat_frame.h"
 #include "frame/flat_plan.h"
+#include "frame/index_gather.h"
+#include "frame/index_runs.h"
 #include "frame/rle_levels.h"
 #include "frame/snappy_codec.h"
 #include "frame/string_views.h"
@@ -52,6 +56,15 @@ class Decoder {
   Result<Outcome> DecodeValues(const Page& page);
   Result<Outcome> DecodeStrings(const Page& page);
   Result<Outcome> DecodeBits(const Page& page);
+  Result<Outcome> DecodeIndices(const Page& page);
+  // Dictionaries are kept as they will lie in memory.
+  Result<Outcome> DecodeDictionary(const PageHeader& header, std::span<const uint8_t> body);
+  // PLAIN strings to views and, where they are long, a block of the frame.
+  Status WriteStrings(std::span<const uint8_t> values, size_t count, uint8_t* views);
+  // Stored values, PLAIN, to what lies in memory; `stored` may be `target` itself.
+  void Convert(const uint8_t* stored, size_t count, uint8_t* target) const;
+  // Moves the values of a page apart where nulls are between them.
+  void Spread(const Page& page, uint8_t* target);
   // Values of stored_width in PLAIN order: in the page, or joined into `target` or scratch.
   Result<const uint8_t*> StoredValues(const Page& page, uint8_t* target);
 
@@ -67,16 +80,20 @@ class Decoder {
   const DecodeLimits& limits_;
   ByteSink page_;
   ByteSink values_;
+  ByteSink dictionary_;
   // The column at work.
   const FlatColumnPlan* plan_ = nullptr;
   size_t column_ = 0;
   size_t num_nulls_ = 0;
+  bool has_dictionary_ = false;
+  size_t dictionary_size_ = 0;
 };
 
 Result<Outcome> Decoder::DecodeColumn(const FlatColumnPlan& plan, size_t column, size_t num_rows) {
   plan_ = &plan;
   column_ = column;
   num_nulls_ = 0;
+  has_dictionary_ = false;
   const std::span<const uint8_t> pages = bytes_.subspan(plan.offset, plan.size);
   size_t position = 0;
   size_t row = 0;
@@ -88,6 +105,11 @@ Result<Outcome> Decoder::DecodeColumn(const FlatColumnPlan& plan, size_t column,
     const std::span<const uint8_t> body = pages.subspan(position, body_size);
     position += body_size;
     if (header.kind == PageHeader::kIndex) continue;
+    if (header.kind == PageHeader::kDictionary) {
+      BARCACHE_ASSIGN_OR_RETURN(const Outcome outcome, DecodeDictionary(header, body));
+      if (outcome == Outcome::kOtherShape) return outcome;
+      continue;
+    }
     if (header.kind != PageHeader::kData) return Outcome::kOtherShape;
     if (static_cast<size_t>(header.num_values) > num_rows - row) {
       return Corrupt("it has more values than the file has rows");
@@ -161,6 +183,10 @@ Result<Outcome> Decoder::DecodePage(const PageHeader& header, std::span<const ui
     page.num_values = CountBits(validity, row, page.num_rows);
     num_nulls_ += page.num_rows - page.num_values;
   }
+  if (page.encoding == ParquetEncoding::kRleDictionary ||
+      page.encoding == ParquetEncoding::kPlainDictionary) {
+    return DecodeIndices(page);
+  }
   switch (plan_->type.layout) {
     case FlatLayout::kBits:
       return DecodeBits(page);
@@ -178,12 +204,18 @@ Result<const uint8_t*> Decoder::StoredValues(const Page& page, uint8_t* target) 
     if (page.values.size() < size) return Corrupt("a page has fewer values than it announces");
     return page.values.data();
   }
-  if (page.values.size() != size) return Corrupt("a page has not the values that it announces");
   if (target == nullptr) {
     values_.Clear();
     target = values_.Reserve(size);
   }
-  JoinByteStreams(page.values.data(), page.num_values, width, target);
+  if (page.encoding == ParquetEncoding::kDeltaBinaryPacked) {
+    if (!DecodeDeltas(page.values, page.num_values, width, target)) {
+      return Corrupt("its differences are not those that a page announces");
+    }
+  } else {
+    if (page.values.size() != size) return Corrupt("a page has not the values that it announces");
+    JoinByteStreams(page.values.data(), page.num_values, width, target);
+  }
   return const_cast<const uint8_t*>(target);
 }
 
@@ -207,35 +239,43 @@ void WidenDecimals(const uint8_t* stored, size_t count, size_t width, uint8_t* o
   }
 }
 
-Result<Outcome> Decoder::DecodeValues(const Page& page) {
-  if (page.encoding != ParquetEncoding::kPlain &&
-      page.encoding != ParquetEncoding::kByteStreamSplit) {
-    return Outcome::kOtherShape;
-  }
+void Decoder::Convert(const uint8_t* stored, size_t count, uint8_t* target) const {
   const FlatType& type = plan_->type;
-  const size_t width = static_cast<size_t>(type.memory_width);
-  uint8_t* target = builder_.data(column_) + page.row * width;
-  const bool is_fixed = type.layout == FlatLayout::kFixed;
-  BARCACHE_ASSIGN_OR_RETURN(const uint8_t* stored, StoredValues(page, is_fixed ? target : nullptr));
+  if (count == 0) return;
   switch (type.layout) {
     case FlatLayout::kNarrow8:
-      NarrowIntegers<uint8_t>(stored, page.num_values, target);
-      break;
+      return NarrowIntegers<uint8_t>(stored, count, target);
     case FlatLayout::kNarrow16:
-      NarrowIntegers<uint16_t>(stored, page.num_values, target);
-      break;
+      return NarrowIntegers<uint16_t>(stored, count, target);
     case FlatLayout::kDecimal:
-      WidenDecimals(stored, page.num_values, static_cast<size_t>(type.stored_width), target);
-      break;
+      return WidenDecimals(stored, count, static_cast<size_t>(type.stored_width), target);
     default:
-      if (stored != target && page.num_values > 0) {
-        std::memcpy(target, stored, page.num_values * width);
+      if (stored != target) {
+        std::memcpy(target, stored, count * static_cast<size_t>(type.memory_width));
       }
   }
-  if (page.num_values < page.num_rows) {
-    ScatterValues(target, width, builder_.validity(column_), page.row, page.num_rows,
-                  page.num_values);
+}
+
+void Decoder::Spread(const Page& page, uint8_t* target) {
+  if (page.num_values == page.num_rows) return;
+  ScatterValues(target, static_cast<size_t>(plan_->type.memory_width), builder_.validity(column_),
+                page.row, page.num_rows, page.num_values);
+}
+
+Result<Outcome> Decoder::DecodeValues(const Page& page) {
+  const FlatType& type = plan_->type;
+  const bool is_integer =
+      type.physical == ParquetType::kInt32 || type.physical == ParquetType::kInt64;
+  if (page.encoding != ParquetEncoding::kPlain &&
+      page.encoding != ParquetEncoding::kByteStreamSplit &&
+      !(is_integer && page.encoding == ParquetEncoding::kDeltaBinaryPacked)) {
+    return Outcome::kOtherShape;
   }
+  uint8_t* target = builder_.data(column_) + page.row * static_cast<size_t>(type.memory_width);
+  const bool is_fixed = type.layout == FlatLayout::kFixed;
+  BARCACHE_ASSIGN_OR_RETURN(const uint8_t* stored, StoredValues(page, is_fixed ? target : nullptr));
+  Convert(stored, page.num_values, target);
+  Spread(page, target);
   return Outcome::kFilled;
 }
 
@@ -253,9 +293,8 @@ Result<Outcome> Decoder::DecodeBits(const Page& page) {
   return Outcome::kFilled;
 }
 
-Result<Outcome> Decoder::DecodeStrings(const Page& page) {
-  if (page.encoding != ParquetEncoding::kPlain) return Outcome::kOtherShape;
-  const PlainStrings strings = MeasurePlainStrings(page.values, page.num_values);
+Status Decoder::WriteStrings(std::span<const uint8_t> values, size_t count, uint8_t* views) {
+  const PlainStrings strings = MeasurePlainStrings(values, count);
   if (!strings.ok) return Corrupt("a string is longer than its page");
   uint8_t* block = nullptr;
   int32_t block_index = 0;
@@ -267,15 +306,64 @@ Result<Outcome> Decoder::DecodeStrings(const Page& page) {
                                                 "' exceed the limit for decoded frames; raise it");
     }
   }
-  uint8_t* views = builder_.data(column_) + page.row * kViewSize;
-  if (!DecodePlainStrings(page.values, page.num_values, plan_->type.is_text, views, block,
-                          block_index)) {
+  if (!DecodePlainStrings(values, count, plan_->type.is_text, views, block, block_index)) {
     return Corrupt("a string is not UTF-8");
   }
-  if (page.num_values < page.num_rows) {
-    ScatterValues(views, kViewSize, builder_.validity(column_), page.row, page.num_rows,
-                  page.num_values);
+  return Status();
+}
+
+Result<Outcome> Decoder::DecodeStrings(const Page& page) {
+  if (page.encoding != ParquetEncoding::kPlain) return Outcome::kOtherShape;
+  uint8_t* views = builder_.data(column_) + page.row * kViewSize;
+  BARCACHE_RETURN_IF_ERROR(WriteStrings(page.values, page.num_values, views));
+  Spread(page, views);
+  return Outcome::kFilled;
+}
+
+Result<Outcome> Decoder::DecodeDictionary(const PageHeader& header, std::span<const uint8_t> body) {
+  const FlatType& type = plan_->type;
+  if (has_dictionary_) return Corrupt("it has two dictionaries");
+  if (type.layout == FlatLayout::kBits || (header.encoding != ParquetEncoding::kPlain &&
+                                           header.encoding != ParquetEncoding::kPlainDictionary)) {
+    return Outcome::kOtherShape;
   }
+  BARCACHE_ASSIGN_OR_RETURN(const std::span<const uint8_t> values, Decompress(header, body));
+  const size_t count = static_cast<size_t>(header.num_values);
+  // Any value takes a byte at least, a string four: what is reserved is bounded by what is there.
+  const bool is_view = type.layout == FlatLayout::kView;
+  const size_t stored_width = is_view ? sizeof(uint32_t) : static_cast<size_t>(type.stored_width);
+  if (count > values.size() / stored_width) return Corrupt("its dictionary is cut short");
+  dictionary_.Clear();
+  uint8_t* target = dictionary_.Reserve(count * static_cast<size_t>(type.memory_width));
+  if (is_view) {
+    BARCACHE_RETURN_IF_ERROR(WriteStrings(values, count, target));
+  } else {
+    Convert(values.data(), count, target);
+  }
+  has_dictionary_ = true;
+  dictionary_size_ = count;
+  return Outcome::kFilled;
+}
+
+Result<Outcome> Decoder::DecodeIndices(const Page& page) {
+  if (!has_dictionary_) return Corrupt("it has indices but no dictionary");
+  const size_t width = static_cast<size_t>(plan_->type.memory_width);
+  uint8_t* target = builder_.data(column_) + page.row * width;
+  const uint8_t* dictionary = dictionary_.data();
+  IndexRunReader reader(page.values);
+  IndexRun run;
+  size_t done = 0;
+  while (done < page.num_values) {
+    if (!reader.Next(page.num_values - done, run)) return Corrupt("its indices are cut short");
+    uint8_t* out = target + done * width;
+    const bool ok = run.is_packed ? GatherPacked(run.packed, run.length, reader.width(), dictionary,
+                                                 dictionary_size_, width, out)
+                                  : GatherRepeated(run.value, run.length, dictionary,
+                                                   dictionary_size_, width, out);
+    if (!ok) return Corrupt("an index lies outside its dictionary");
+    done += run.length;
+  }
+  Spread(page, target);
   return Outcome::kFilled;
 }
 

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "frame/flat_sample.h"
+#include "frame/snappy_codec.h"
 
 namespace barcache {
 namespace {
@@ -46,6 +47,42 @@ bool DecodesSoundly(std::span<const uint8_t> bytes, const DecodeLimits& limits =
 // On the heap and of exactly this size, so that a sanitizer sees the first byte beyond.
 std::vector<uint8_t> Exactly(std::span<const uint8_t> bytes) {
   return {bytes.begin(), bytes.end()};
+}
+
+// The same file with pages that are not compressed.
+std::vector<uint8_t> Uncompressed(const std::vector<uint8_t>& bytes) {
+  const SnappyCodec snappy = *SnappyCodec::Make();
+  const std::span<const uint8_t> all(bytes);
+  ParquetFooter footer = *ParseFooter(bytes);
+  ByteSink sink;
+  sink.Append("PAR1", 4);
+  for (ColumnChunk& chunk : footer.chunks) {
+    size_t position = static_cast<size_t>(
+        chunk.dictionary_page_offset > 0 ? chunk.dictionary_page_offset : chunk.data_page_offset);
+    const size_t end = position + static_cast<size_t>(chunk.compressed_size_bytes);
+    const int64_t begin = static_cast<int64_t>(sink.size());
+    if (chunk.dictionary_page_offset > 0) chunk.dictionary_page_offset = begin;
+    bool has_data = false;
+    while (position < end) {
+      PageHeader header = *ParsePageHeader(all.subspan(position));
+      position += header.header_size_bytes;
+      const size_t size = static_cast<size_t>(header.compressed_size_bytes);
+      std::vector<uint8_t> page(static_cast<size_t>(header.uncompressed_size_bytes));
+      EXPECT_TRUE(snappy.Decompress(all.subspan(position, size), page).ok());
+      position += size;
+      header.compressed_size_bytes = header.uncompressed_size_bytes;
+      if (header.kind == PageHeader::kData && !has_data) {
+        chunk.data_page_offset = static_cast<int64_t>(sink.size());
+        has_data = true;
+      }
+      AppendPageHeader(header, sink);
+      sink.Append(page.data(), page.size());
+    }
+    chunk.compressed_size_bytes = static_cast<int64_t>(sink.size()) - begin;
+    chunk.compression = ParquetCompression::kUncompressed;
+  }
+  AppendFooter(footer, {}, sink);
+  return {sink.bytes().begin(), sink.bytes().end()};
 }
 
 class Hostile : public testing::TestWithParam<double> {};
@@ -91,6 +128,42 @@ TEST_P(Hostile, RandomChanges) {
       std::memmove(bytes.data() + to, bytes.data() + from, size);
     }
     DecodesSoundly(bytes);
+  }
+}
+
+// The encodings of larger frames: dictionaries, differences, runs.
+TEST_P(Hostile, RandomChangesOfStudiedColumns) {
+  constexpr int64_t kRows = 1100;
+  std::mt19937_64 random(9);
+  arrow::DoubleBuilder prices;
+  arrow::Int64Builder times;
+  arrow::StringViewBuilder symbols;
+  std::bernoulli_distribution is_null(GetParam());
+  for (int64_t i = 0; i < kRows; ++i) {
+    const std::string symbol = random() % 2 == 0 ? "A" : "A SYMBOL THAT IS LONG";
+    const bool ok =
+        is_null(random)
+            ? prices.AppendNull().ok() && times.AppendNull().ok() && symbols.AppendNull().ok()
+            : prices.Append(static_cast<double>(random() % 50) / 4).ok() &&
+                  times.Append(i * 60 + static_cast<int64_t>(random() % 3)).ok() &&
+                  symbols.Append(symbol).ok();
+    ASSERT_TRUE(ok);
+  }
+  const auto batch = arrow::RecordBatch::Make(
+      arrow::schema({arrow::field("p", arrow::float64()), arrow::field("t", arrow::int64()),
+                     arrow::field("s", arrow::utf8_view())}),
+      kRows, {*prices.Finish(), *times.Finish(), *symbols.Finish()});
+  // Uncompressed, so that the changes reach the decoders instead of Snappy alone.
+  const std::vector<uint8_t> compressed = Encode(*batch);
+  for (const std::vector<uint8_t>& good : {compressed, Uncompressed(compressed)}) {
+    ASSERT_TRUE(DecodesSoundly(good));
+    for (size_t i = 0; i < good.size(); ++i) {
+      std::vector<uint8_t> bytes = good;
+      bytes[i] ^= static_cast<uint8_t>(1u << (random() % 8));
+      DecodesSoundly(bytes);
+      bytes[i] = random() % 2 == 0 ? 0xff : 0;
+      DecodesSoundly(bytes);
+    }
   }
 }
 

@@ -115,9 +115,7 @@ Result<bool> PlanType(const SchemaElement& element, const ArrowSchema* stored,
 // Sets the range of pages. False: not for the flat codec.
 Result<bool> PlanPages(const ParquetFooter& footer, const ColumnChunk& chunk,
                        FlatColumnPlan& plan) {
-  if (chunk.is_elsewhere || chunk.path_depth != 1 || chunk.dictionary_page_offset != 0) {
-    return false;
-  }
+  if (chunk.is_elsewhere || chunk.path_depth != 1) return false;
   if (chunk.compression != ParquetCompression::kSnappy &&
       chunk.compression != ParquetCompression::kUncompressed) {
     return false;
@@ -125,14 +123,17 @@ Result<bool> PlanPages(const ParquetFooter& footer, const ColumnChunk& chunk,
   if (chunk.name != plan.name || chunk.num_values != footer.num_rows) {
     return CorruptColumn(plan.name, "schema and row group disagree about it");
   }
+  // Some writers leave the offset of a dictionary out, or at 0: then the pages begin with it.
+  const bool has_dictionary =
+      chunk.dictionary_page_offset > 0 && chunk.dictionary_page_offset < chunk.data_page_offset;
+  const int64_t begin = has_dictionary ? chunk.dictionary_page_offset : chunk.data_page_offset;
   const int64_t end = static_cast<int64_t>(footer.data_end);
-  if (chunk.data_page_offset < 4 || chunk.data_page_offset > end ||
-      chunk.compressed_size_bytes < 0 ||
-      chunk.compressed_size_bytes > end - chunk.data_page_offset) {
+  if (begin < 4 || begin > end || chunk.compressed_size_bytes < 0 ||
+      chunk.compressed_size_bytes > end - begin) {
     return CorruptColumn(plan.name, "its pages lie outside the file");
   }
   plan.compression = chunk.compression;
-  plan.offset = static_cast<size_t>(chunk.data_page_offset);
+  plan.offset = static_cast<size_t>(begin);
   plan.size = static_cast<size_t>(chunk.compressed_size_bytes);
   return true;
 }

@@ -44,21 +44,47 @@ int64_t SumStringBytes(const ArrowArray& array) {
   return sum;
 }
 
-void AppendPlainStrings(const ArrowArray& array, const uint8_t* validity, ByteSink& sink) {
+std::string_view StringAt(const ArrowArray& array, size_t row) {
+  const uint8_t* view = static_cast<const uint8_t*>(array.buffers[1]) + row * kViewSize;
+  const uint32_t size = Load<uint32_t>(view);
+  return {reinterpret_cast<const char*>(ViewBytes(array, view, size)), size};
+}
+
+void AppendPlainString(std::string_view value, ByteSink& sink) {
+  const uint32_t size = static_cast<uint32_t>(value.size());
+  sink.Append(&size, sizeof(size));
+  sink.Append(value.data(), value.size());
+}
+
+void AppendPlainStrings(const ArrowArray& array, const uint8_t* validity, size_t first,
+                        size_t count, ByteSink& sink) {
   const uint8_t* views = static_cast<const uint8_t*>(array.buffers[1]);
-  for (size_t i = 0; i < static_cast<size_t>(array.length); ++i) {
+  for (size_t i = first; i < first + count; ++i) {
     if (validity != nullptr && !GetBit(validity, i)) continue;
     const uint8_t* view = views + i * kViewSize;
     const uint32_t size = Load<uint32_t>(view);
-    uint8_t* out = sink.Reserve(sizeof(size) + (size < kViewSize ? kViewSize : size));
     if (size <= kMaxInlineSize) {
-      std::memcpy(out, view, kViewSize);  // Length and bytes, as PLAIN has them.
+      // Length and bytes, as PLAIN has them.
+      std::memcpy(sink.Reserve(kViewSize), view, kViewSize);
     } else {
+      uint8_t* out = sink.Reserve(sizeof(size) + size);
       std::memcpy(out, view, sizeof(size));
       std::memcpy(out + sizeof(size), ViewBytes(array, view, size), size);
     }
     sink.Advance(sizeof(size) + size);
   }
+}
+
+size_t StringPageRows(const ArrowArray& array, const uint8_t* validity, size_t first,
+                      size_t max_rows, size_t page_bytes) {
+  const uint8_t* views = static_cast<const uint8_t*>(array.buffers[1]);
+  size_t bytes = 0;
+  for (size_t i = 0; i < max_rows; ++i) {
+    if (i % 8 == 0 && bytes >= page_bytes) return i;
+    if (validity != nullptr && !GetBit(validity, first + i)) continue;
+    bytes += sizeof(uint32_t) + Load<uint32_t>(views + (first + i) * kViewSize);
+  }
+  return max_rows;
 }
 
 PlainStrings MeasurePlainStrings(std::span<const uint8_t> page, size_t count) {

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "frame/byte_sink.h"
 
@@ -23,8 +24,19 @@ constexpr size_t kStringSlack = 16;
 // Bytes of all strings of a view array, nulls left out.
 int64_t SumStringBytes(const ArrowArray& array);
 
-// Appends the values that `validity` (null: all) lets through.
-void AppendPlainStrings(const ArrowArray& array, const uint8_t* validity, ByteSink& sink);
+// The string or binary in a row that is not null.
+std::string_view StringAt(const ArrowArray& array, size_t row);
+
+void AppendPlainString(std::string_view value, ByteSink& sink);
+
+// Appends the values of rows [first, first + count) that `validity` (null: all) lets through.
+void AppendPlainStrings(const ArrowArray& array, const uint8_t* validity, size_t first,
+                        size_t count, ByteSink& sink);
+
+// How many rows from `first` on make a page: all up to `max_rows`, or a multiple of 8 so that
+// the bytes reach `page_bytes` in the last 8 rows at the earliest.
+size_t StringPageRows(const ArrowArray& array, const uint8_t* validity, size_t first,
+                      size_t max_rows, size_t page_bytes);
 
 struct PlainStrings {
   bool ok = false;        // False: the bytes are not `count` values.
