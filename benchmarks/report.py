@@ -61,7 +61,7 @@ def _cells(results: Results) -> dict[tuple[str, int, str], dict[str, Any]]:
 
 
 def _contenders(results: Results) -> list[str]:
-    return list(dict.fromkeys(one["contender"] for one in results["measurements"]))
+    return list(results["contenders"])
 
 
 def table(results: Results) -> list[list[str]]:
