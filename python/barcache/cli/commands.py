@@ -142,7 +142,6 @@ def ls(
             Column("SIZE", right=True),
             Column("USES", right=True),
             Column("LAST USED"),
-            Column("CREATED"),
         ],
         (
             (
@@ -151,7 +150,6 @@ def ls(
                 format_size(row["size_bytes"]),
                 f"{row['access_count']}",
                 format_time(row["last_accessed"]),
-                format_time(row["created_at"]),
             )
             for row in rows
         ),
@@ -193,10 +191,15 @@ def show(key: str, location: Location | None, as_json: bool) -> int:
             ("size", format_size(row["size_bytes"])),
             ("sha-256", row["checksum"]),
             *entry.file_pairs(),
-            ("backtests", ", ".join(backtests) or "none"),
+            ("backtests", _few(backtests)),
         ]
     )
     return 0
+
+
+def _few(names: list[str], most: int = 20) -> str:
+    more = f", and {len(names) - most} more (--json lists them)" if len(names) > most else ""
+    return ", ".join(names[:most]) + more or "none"
 
 
 _FINDINGS = (
@@ -347,6 +350,9 @@ def clear(
     return 0
 
 
+_VERDICT_STYLES = {"ok": "green", "note": "cyan", "warn": "yellow", "fail": "bold red"}
+
+
 @barcache.command()
 @location_options
 @json_option
@@ -359,7 +365,7 @@ def doctor(location: Location | None, as_json: bool) -> int:
         print_json([vars(check) for check in checks])
     else:
         print_rows(
-            [Column("", style="bold"), Column("CHECK"), Column("FOUND")],
+            [Column("", styles=_VERDICT_STYLES), Column("CHECK"), Column("FOUND")],
             ((check.verdict, check.name, check.found) for check in checks),
         )
         for check in checks:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rich.console import Console
 
@@ -26,6 +26,7 @@ class Column:
     heading: str
     right: bool = False
     style: str | None = None
+    styles: Mapping[str, str] = field(default_factory=dict)  # Of single cells, by their text.
 
 
 def printable(text: str) -> str:
@@ -93,7 +94,12 @@ def print_rows(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None
             overflow="fold",
         )
     for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        table.add_row(
+            *(
+                Text(printable(cell), style=column.styles.get(cell, ""))
+                for column, cell in zip(columns, row, strict=True)
+            )
+        )
     console().print(table)
 
 
