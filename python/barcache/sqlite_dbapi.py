@@ -70,7 +70,7 @@ __all__ = [
 apilevel = "2.0"
 paramstyle = "qmark"
 threadsafety = 1
-sqlite_version: str = _core.sqlite_version
+sqlite_version = _core.sqlite_version()
 sqlite_version_info = tuple(int(part) for part in sqlite_version.split("."))
 
 Binary = memoryview

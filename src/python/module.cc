@@ -3,7 +3,6 @@
 #include <nanobind/nanobind.h>
 
 #include "base/fork.h"
-#include "catalog/catalog.h"
 #include "python/bindings.h"
 
 NB_MODULE(_core, module) {
@@ -16,5 +15,4 @@ NB_MODULE(_core, module) {
   barcache::python::BindSqliteDbapi(module);
   module.def("in_forked_child", &barcache::InForkedChild,
              "Whether this process was forked from one that had a cache open.");
-  module.attr("sqlite_version") = barcache::Catalog::sqlite_version();
 }

@@ -402,7 +402,8 @@ class NativeConnection {
 void BindSqliteDbapi(nb::module_& module) {
   module.attr("SqliteFailure") =
       nb::steal(PyErr_NewException("barcache._core.SqliteFailure", PyExc_Exception, nullptr));
-  module.attr("sqlite_version") = SqliteVersion();
+  // A function, as a constant would carry this machine's value into the golden stub.
+  module.def("sqlite_version", [] { return std::string(SqliteVersion()); });
 
   nb::class_<NativeStatement>(module, "SqliteStatement")
       .def("bind", &NativeStatement::Bind, nb::arg("values"))
@@ -416,7 +417,8 @@ void BindSqliteDbapi(nb::module_& module) {
 
   nb::class_<NativeConnection>(module, "SqliteConnection", nb::is_weak_referenceable())
       .def(nb::init<const std::string&, int64_t>(), nb::arg("target"), nb::arg("busy_timeout_ms"))
-      .def("prepare", &NativeConnection::Prepare, nb::arg("sql"))
+      .def("prepare", &NativeConnection::Prepare, nb::arg("sql"),
+           nb::sig("def prepare(self, sql: str) -> SqliteStatement | None"))
       .def("execute_script", &NativeConnection::ExecuteScript, nb::arg("sql"))
       .def("create_function", &NativeConnection::CreateFunction, nb::arg("name"),
            nb::arg("argument_count"), nb::arg("function").none(), nb::arg("deterministic"))
