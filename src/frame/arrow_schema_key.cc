@@ -5,6 +5,7 @@
 #include <arrow/io/memory.h>
 #include <arrow/ipc/dictionary.h>
 #include <arrow/ipc/reader.h>
+#include <arrow/ipc/writer.h>
 #include <arrow/type.h>
 #include <arrow/util/base64.h>
 #include <arrow/util/key_value_metadata.h>
@@ -20,7 +21,6 @@
 namespace barcache {
 namespace {
 
-constexpr std::string_view kArrowSchemaKey = "ARROW:schema";
 constexpr std::string_view kExtensionMark = "ARROW:extension";
 
 // Durations in seconds are in the file as they are, while their canonical type counts
@@ -58,7 +58,27 @@ std::optional<SchemaNode> Parse(const std::string& base64) {
   return table;
 }
 
+// Strings as all versions of Arrow know them.
+void WithoutViews(SchemaNode* node) {
+  if (node->format == "vu") node->format = "U";
+  if (node->format == "vz") node->format = "Z";
+  for (SchemaNode& child : node->children) WithoutViews(&child);
+  if (node->dictionary) WithoutViews(node->dictionary.get());
+}
+
 }  // namespace
+
+std::string ArrowSchemaText(const SchemaNode& table) {
+  SchemaNode plain = table.Clone();
+  WithoutViews(&plain);
+  ArrowSchema c_schema{};
+  ToArrowSchema(plain, &c_schema);
+  auto schema = arrow::ImportSchema(&c_schema);
+  if (!schema.ok()) return "";
+  auto bytes = arrow::ipc::SerializeSchema(**schema);
+  if (!bytes.ok()) return "";
+  return arrow::util::base64_encode(std::string_view(**bytes));
+}
 
 std::optional<SchemaNode> TakeArrowSchema(const parquet::FileMetaData& metadata) {
   std::optional<SchemaNode> table;

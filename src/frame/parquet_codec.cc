@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "frame/arrow_codec.h"
+#include "frame/arrow_schema_key.h"
 #include "frame/flat_codec.h"
 #include "frame/frame_data.h"
 #include "frame/parquet_footer.h"
@@ -21,6 +22,10 @@ struct FooterTexts {
   KeyValues others;
 };
 
+bool IsOfThisRoom(std::string_view key) {
+  return key.starts_with(kFrameKeyPrefix) || key == kArrowSchemaKey;
+}
+
 Result<FooterTexts> SortKeyValues(const ParquetFooter& footer) {
   FooterTexts texts;
   for (const auto& [key, value] : footer.key_values) {
@@ -29,7 +34,7 @@ Result<FooterTexts> SortKeyValues(const ParquetFooter& footer) {
       texts.stored_schema = std::move(schema);
     } else if (key == kOriginKey) {
       texts.origin = std::string(value);
-    } else if (!key.starts_with(kFrameKeyPrefix)) {
+    } else if (!IsOfThisRoom(key)) {
       texts.others.emplace_back(key, value);
     }
   }
@@ -66,6 +71,11 @@ Result<DecodedParquet> Decode(std::span<const uint8_t> bytes, const DecodeLimits
                               const std::vector<std::string>* columns) {
   BARCACHE_ASSIGN_OR_RETURN(ParquetFooter footer, ParseFooter(bytes));
   BARCACHE_ASSIGN_OR_RETURN(FooterTexts texts, SortKeyValues(footer));
+  // The stored schema says more than what is there for other readers.
+  if (texts.stored_schema) {
+    std::erase_if(footer.key_values,
+                  [](const auto& pair) { return pair.first == kArrowSchemaKey; });
+  }
   const SchemaNode* stored = texts.stored_schema ? &*texts.stored_schema : nullptr;
   DecodedParquet decoded;
   BARCACHE_ASSIGN_OR_RETURN(decoded.frame, DecodeFrame(bytes, footer, stored, limits, columns));
@@ -94,7 +104,10 @@ Result<ByteBuffer> EncodeParquet(const Frame& frame, const KeyValues& key_values
     const FrameData& data = *frame.data();
     KeyValues all = key_values;
     const SchemaNode table = FromArrowSchema(data.schema);
-    if (NeedsStoredSchema(table)) all.emplace_back(kStoredSchemaKey, SerializeSchema(table));
+    if (NeedsStoredSchema(table)) {
+      all.emplace_back(kStoredSchemaKey, SerializeSchema(table));
+      all.emplace_back(kArrowSchemaKey, ArrowSchemaText(table));
+    }
     if (!data.origin.empty()) all.emplace_back(kOriginKey, data.origin);
     return FlatCodecTakes(data) ? EncodeFlat(data, all) : EncodeArrow(data, all);
   });
@@ -115,7 +128,7 @@ Result<KeyValues> ReadKeyValues(std::span<const uint8_t> bytes) {
     BARCACHE_ASSIGN_OR_RETURN(ParquetFooter footer, ParseFooter(bytes));
     KeyValues key_values;
     for (const auto& [key, value] : footer.key_values) {
-      if (!key.starts_with(kFrameKeyPrefix)) key_values.emplace_back(key, value);
+      if (!IsOfThisRoom(key)) key_values.emplace_back(key, value);
     }
     return key_values;
   });

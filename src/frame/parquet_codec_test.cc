@@ -255,6 +255,39 @@ TEST(Foreign, ArrowSchemasAreHonoured) {
   ExpectEqual(*Json(arrow::utf8_view(), R"(["x", null])"), *Values(*batch->column(2)));
 }
 
+// What Arrow's own reader makes of our bytes.
+std::shared_ptr<arrow::Array> ReadByArrow(const std::vector<uint8_t>& bytes) {
+  parquet::arrow::FileReaderBuilder builder;
+  EXPECT_TRUE(builder
+                  .Open(std::make_shared<arrow::io::BufferReader>(
+                      arrow::Buffer::FromString(std::string(bytes.begin(), bytes.end()))))
+                  .ok());
+  auto table = Must(Must(builder.Build())->ReadTable());
+  return Must(Must(table->CombineChunksToBatch())->column(0)->View(table->field(0)->type()));
+}
+
+TEST(OtherReaders, FindTheExactTypes) {
+  for (int64_t rows : {2, 100'000}) {
+    for (const auto& type :
+         {arrow::duration(arrow::TimeUnit::MILLI),
+          arrow::timestamp(arrow::TimeUnit::MICRO, "Asia/Tokyo"),
+          arrow::fixed_size_list(arrow::int8(), 2), arrow::null(), arrow::int64()}) {
+      auto array = Must(arrow::MakeArrayOfNull(type, rows));
+      ExpectEqual(*array, *ReadByArrow(Encode(Must(Import(*OneColumn(array))))));
+    }
+  }
+}
+
+TEST(Footer, OfPlainColumnsHasNoSchema) {
+  auto contains = [](const std::vector<uint8_t>& bytes, std::string_view text) {
+    return std::search(bytes.begin(), bytes.end(), text.begin(), text.end()) != bytes.end();
+  };
+  Frame plain = Must(Import(*OneColumn(Json(arrow::float64(), "[1]"))));
+  EXPECT_FALSE(contains(Encode(plain), "barcache.frame"));
+  EXPECT_FALSE(contains(Encode(plain), "ARROW:schema"));
+  EXPECT_TRUE(contains(Encode(TwoColumns(2)), "barcache.frame.schema"));
+}
+
 TEST(Fork, AChildEncodesAndDecodes) {
   auto lists = Json(ListOf(arrow::utf8_view()), Repeated(R"([["a", "b"], null])", 10'000));
   std::vector<uint8_t> bytes = Encode(Must(Import(*OneColumn(lists))));

@@ -145,6 +145,8 @@ bool NeedsStoredSchema(const SchemaNode& node) {
   if (node.dictionary) return true;
   std::string_view format = node.format;
   if (format.starts_with("tD") || format.starts_with("+w:")) return true;
+  // Read back as Null by us, as Int32 by Polars.
+  if (format == "n") return true;
   if (format.starts_with("ts") && format.size() > 4 && format.substr(4) != "UTC") return true;
   for (const SchemaNode& child : node.children) {
     if (NeedsStoredSchema(child)) return true;

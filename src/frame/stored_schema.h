@@ -1,6 +1,6 @@
 // What Parquet cannot say about a frame: our own serialisation of its schema, kept in the footer
 // under kStoredSchemaKey when, and only when, a column needs it (Categorical, Enum, Duration,
-// Array, time zones but UTC).
+// Array, Null, time zones but UTC).
 //
 // The text is UTF-8 (footers are) and self-delimiting; format: docs/on-disk-format.md, "Stored
 // schema". Nothing in it names code: extension types never get in, nor out.
