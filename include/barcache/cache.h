@@ -45,7 +45,8 @@ struct PutOptions {
 struct GetOptions {
   std::string_view backtest_id;                       // "": no link.
   const std::vector<std::string>* columns = nullptr;  // nullptr: all.
-  bool log_hit = true;  // False: the caller knows that nobody listens at the level of a hit.
+  bool log_hit = true;   // False: the caller knows that nobody listens at the level of a hit.
+  int64_t begin_ns = 0;  // Of the monotonic clock, for the latency logged; 0: now.
 };
 
 // A hit. `entry` is set when the frame is kept hot: its companion may be read, and attached by
@@ -73,6 +74,10 @@ class Cache {
   // The frame under `key`, or nullopt on a miss. Exactly one of {hot hit, cold hit, miss} is
   // counted. An illegal key is a miss. With columns: kInvalidArgument if the entry lacks one.
   Result<std::optional<Hit>> Get(std::string_view key, const GetOptions& options = {});
+
+  // The hot entry under `key`, if it takes neither I/O nor SQL to serve it: then a hot hit was
+  // counted. nullptr: nothing was counted, and Get knows more. Waits for nobody.
+  std::shared_ptr<const HotEntry> GetHot(std::string_view key, const GetOptions& options = {});
 
   // Stores `frame` under `key` in both tiers, replacing any earlier frame, then evicts until each
   // tier is within its capacity. Once it returns Ok the entry survives kill -9; on error the

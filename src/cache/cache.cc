@@ -48,6 +48,10 @@ Result<std::optional<Hit>> Cache::Get(std::string_view key, const GetOptions& op
   return impl_->Get(key, options);
 }
 
+std::shared_ptr<const HotEntry> Cache::GetHot(std::string_view key, const GetOptions& options) {
+  return impl_->GetHot(key, options);
+}
+
 Status Cache::Put(std::string_view key, const Frame& frame, const PutOptions& options) {
   return impl_->Put(key, frame, options);
 }

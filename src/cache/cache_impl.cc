@@ -76,31 +76,31 @@ void Cache::Impl::set_hot_tier(std::shared_ptr<HotTier> tier) {
   hot_.swap(tier);
 }
 
-bool Cache::Impl::Holds(std::string_view key, const std::shared_ptr<const HotEntry>& entry,
-                        HotTier* tier) {
-  const HotTag& tag = entry->tag;
-  const uint64_t foreign_writes = catalog->ForeignWrites();
+bool Cache::Impl::Untouched(std::string_view key, const HotTag& tag) const {
   const Epoch now = catalog->EpochOf(key);
-  if (now.settled() && now.bucket == tag.bucket_epoch && now.engine == tag.engine_epoch &&
-      foreign_writes == tag.foreign_writes) {
-    return true;
-  }
+  return now.settled() && now.bucket == tag.bucket_epoch && now.engine == tag.engine_epoch &&
+         catalog->ForeignWrites() == tag.foreign_writes;
+}
+
+Cache::Impl::HotEntryPointer Cache::Impl::AskCatalog(std::string_view key,
+                                                     const HotEntryPointer& entry, HotTier* tier) {
+  HotTag tag = entry->tag;
+  tag.foreign_writes = catalog->ForeignWrites();
+  const Epoch now = catalog->EpochOf(key);
   auto row = catalog->Find(key);
-  if (!row.ok()) return false;  // Nothing is known: the cold path will say why.
+  if (!row.ok()) return nullptr;  // Nothing is known: the cold path will say why.
   const bool backed = !tag.checksum.empty();
   const bool holds = backed ? row->has_value() && (*row)->checksum == tag.checksum &&
                                   (*row)->generation == tag.generation
                             : !row->has_value();
   if (!holds) {
     tier->Erase(key);
-    return false;
+    return nullptr;
   }
-  HotTag fresh = tag;
-  fresh.bucket_epoch = now.bucket;
-  fresh.engine_epoch = now.engine;
-  fresh.foreign_writes = foreign_writes;
-  tier->Retag(key, entry, std::move(fresh));
-  return true;
+  tag.bucket_epoch = now.bucket;
+  tag.engine_epoch = now.engine;
+  auto kept = tier->Retag(key, entry, std::move(tag));
+  return kept == nullptr ? entry : kept;  // Already gone from the tier, and still true.
 }
 
 void Cache::Impl::CountUse(std::string_view key, std::string_view backtest_id) {
@@ -110,39 +110,53 @@ void Cache::Impl::CountUse(std::string_view key, std::string_view backtest_id) {
   maintainer_.Nudge();
 }
 
-std::optional<Hit> Cache::Impl::HotHit(std::string_view key, const GetOptions& get) {
-  const std::shared_ptr<HotTier> tier = hot_tier();
-  std::shared_ptr<const HotEntry> entry = tier->Lookup(key);
-  if (entry == nullptr || !Holds(key, entry, tier.get())) return std::nullopt;
-  ++hot_hits_;
-  CountUse(key, get.backtest_id);
-  Hit hit;
-  hit.frame = entry->frame;
-  hit.companion = entry->companion;
-  hit.entry = std::move(entry);
-  hit.hot = true;
-  return hit;
+void Cache::Impl::CountHotHit(std::string_view key, const HotEntryPointer& entry,
+                              const GetOptions& get) {
+  hot_hits_.fetch_add(1, std::memory_order_relaxed);
+  if (!options.read_only) {
+    const int64_t now_s = clock_->CoarseWallNs() / 1'000'000'000;
+    if (entry->uses != nullptr) {
+      pending_.RecordHotTouch(key, entry->uses, now_s);
+    } else {
+      pending_.RecordTouch(key, now_s);
+    }
+    if (!get.backtest_id.empty()) pending_.RecordLink(get.backtest_id, key);
+    maintainer_.Nudge();
+  }
+  if (get.log_hit && sink_) {
+    Event event = KeyEvent(EventLevel::kInfo, "cache_hit_hot", key);
+    event.fields.emplace_back("latency_ms", LatencyMs(get.begin_ns, clock_->MonotonicNs()));
+    Emit({KeyEvent(EventLevel::kDebug, "hot_cache_hit", key), std::move(event)});
+  }
 }
 
-Result<std::optional<Hit>> Cache::Impl::Get(std::string_view key, const GetOptions& get) {
+std::shared_ptr<const HotEntry> Cache::Impl::GetHot(std::string_view key, const GetOptions& get) {
+  if (closed.load(std::memory_order_relaxed) || get.columns != nullptr) return nullptr;
+  const std::shared_ptr<HotTier> tier = hot_tier();
+  HotEntryPointer entry = tier->Lookup(key);
+  if (entry == nullptr || !Untouched(key, entry->tag)) return nullptr;
+  CountHotHit(key, entry, get);
+  return entry;
+}
+
+Result<std::optional<Hit>> Cache::Impl::Get(std::string_view key, const GetOptions& options) {
   BARCACHE_RETURN_IF_ERROR(RequireOpen());
-  const bool log_hit = get.log_hit && sink_;
-  const int64_t begin_ns = log_hit ? clock_->MonotonicNs() : 0;
+  GetOptions get = options;
+  if (get.log_hit && get.begin_ns == 0) get.begin_ns = clock_->MonotonicNs();
   if (get.columns == nullptr) {
-    if (auto hit = HotHit(key, get)) {
-      if (log_hit) {
-        Event event = KeyEvent(EventLevel::kInfo, "cache_hit_hot", key);
-        event.fields.emplace_back("latency_ms", LatencyMs(begin_ns, clock_->MonotonicNs()));
-        Emit({KeyEvent(EventLevel::kDebug, "hot_cache_hit", key), std::move(event)});
-      }
-      return std::optional<Hit>(std::move(*hit));
+    const std::shared_ptr<HotTier> tier = hot_tier();
+    HotEntryPointer entry = tier->Lookup(key);
+    if (entry != nullptr && !Untouched(key, entry->tag)) entry = AskCatalog(key, entry, tier.get());
+    if (entry != nullptr) {
+      CountHotHit(key, entry, get);
+      return std::optional<Hit>(Hit{entry->frame, entry->companion, entry, true});
     }
   }
   EventBuffer events;
   auto hit = ColdHitOrMiss(key, get, &events);
-  if (log_hit && hit.ok() && hit->has_value()) {
+  if (get.log_hit && sink_ && hit.ok() && hit->has_value()) {
     Event event = KeyEvent(EventLevel::kInfo, "cache_hit_cold", key);
-    event.fields.emplace_back("latency_ms", LatencyMs(begin_ns, clock_->MonotonicNs()));
+    event.fields.emplace_back("latency_ms", LatencyMs(get.begin_ns, clock_->MonotonicNs()));
     events.push_back(std::move(event));
   }
   Emit(std::move(events));
@@ -168,6 +182,7 @@ Result<std::optional<Hit>> Cache::Impl::ColdHitOrMiss(std::string_view key, cons
   if (get.columns != nullptr) return std::optional<Hit>(std::move(hit));
 
   HotEntry entry;
+  entry.uses = std::make_shared<UseCounter>();
   entry.frame = std::move(cold->frame);
   entry.charge_bytes = entry.frame.size_bytes() + kEntryOverheadBytes;
   entry.tag = HotTag{cold->epoch.bucket, cold->epoch.engine, foreign_writes, cold->entry.generation,
@@ -211,6 +226,7 @@ Status Cache::Impl::PutCold(std::string_view key, const Frame& frame, const PutO
     return Status();
   }
   HotEntry entry;
+  entry.uses = std::make_shared<UseCounter>();
   entry.frame = frame;
   entry.companion = put.companion;
   entry.charge_bytes = frame.size_bytes() + kEntryOverheadBytes;
@@ -233,6 +249,7 @@ Status Cache::Impl::PutHotOnly(std::string_view key, const Frame& frame, const P
   (void)erased;
   const Epoch epoch = catalog->EpochOf(key);
   HotEntry entry;
+  entry.uses = std::make_shared<UseCounter>();
   entry.frame = frame;
   entry.companion = put.companion;
   entry.charge_bytes = frame.size_bytes() + kEntryOverheadBytes;

@@ -33,6 +33,7 @@ class Cache::Impl final : public ForkParticipant {
   ~Impl();
 
   Result<std::optional<Hit>> Get(std::string_view key, const GetOptions& options);
+  std::shared_ptr<const HotEntry> GetHot(std::string_view key, const GetOptions& options);
   Status Put(std::string_view key, const Frame& frame, const PutOptions& options);
   Result<std::optional<EntryInfo>> Find(std::string_view key);
   Result<std::vector<EntryInfo>> Entries();
@@ -70,8 +71,12 @@ class Cache::Impl final : public ForkParticipant {
  private:
   friend class Cache;
 
-  bool Holds(std::string_view key, const std::shared_ptr<const HotEntry>& entry, HotTier* tier);
-  std::optional<Hit> HotHit(std::string_view key, const GetOptions& get);
+  using HotEntryPointer = std::shared_ptr<const HotEntry>;
+  // Whether nothing that could concern the entry was written since it was tagged.
+  bool Untouched(std::string_view key, const HotTag& tag) const;
+  // The entry, if the catalog still says the same of it; else null, and it is gone.
+  HotEntryPointer AskCatalog(std::string_view key, const HotEntryPointer& entry, HotTier* tier);
+  void CountHotHit(std::string_view key, const HotEntryPointer& entry, const GetOptions& get);
   Result<std::optional<Hit>> ColdHitOrMiss(std::string_view key, const GetOptions& get,
                                            EventBuffer* events);
   Status PutCold(std::string_view key, const Frame& frame, const PutOptions& put,

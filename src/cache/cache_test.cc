@@ -257,7 +257,9 @@ TEST_F(CacheTest, ThreadsGetPutAndClearTogether) {
           ++gets;
           auto hit = cache->Get(key);
           ASSERT_TRUE(hit.ok());
-          if (*hit) EXPECT_TRUE(SameFrame((*hit)->frame, SampleBars(50, number)));
+          if (*hit) {
+            EXPECT_TRUE(SameFrame((*hit)->frame, SampleBars(50, number)));
+          }
         }
       }
     });

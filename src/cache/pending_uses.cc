@@ -14,7 +14,28 @@ void PendingUses::Add(UseMap* uses, std::string_view cache_key, const Use& use) 
 
 void PendingUses::RecordTouch(std::string_view cache_key, int64_t now_s) {
   const MutexLock lock(mutex_);
-  Add(&pending_, cache_key, Use{1, now_s, ++next_order_});
+  Add(&pending_, cache_key, Use{1, now_s, next_order_.fetch_add(1) + 1});
+}
+
+void PendingUses::RecordHotTouch(std::string_view cache_key,
+                                 const std::shared_ptr<UseCounter>& uses, int64_t now_s) {
+  uses->order.store(next_order_.fetch_add(1, std::memory_order_relaxed) + 1,
+                    std::memory_order_relaxed);
+  uses->accessed_s.store(now_s, std::memory_order_relaxed);
+  if (uses->count.fetch_add(1, std::memory_order_release) > 0) return;
+  const MutexLock lock(mutex_);
+  hot_.emplace_back(cache_key, uses);
+}
+
+void PendingUses::CollectHotTouches() {
+  for (const auto& [key, uses] : hot_) {
+    const int64_t count = uses->count.exchange(0, std::memory_order_acquire);
+    if (count == 0) continue;
+    Add(&pending_, key,
+        Use{count, uses->accessed_s.load(std::memory_order_relaxed),
+            uses->order.load(std::memory_order_relaxed)});
+  }
+  hot_.clear();
 }
 
 void PendingUses::RecordLink(std::string_view backtest_id, std::string_view cache_key) {
@@ -24,6 +45,7 @@ void PendingUses::RecordLink(std::string_view backtest_id, std::string_view cach
 
 std::vector<Touch> PendingUses::Take() {
   const MutexLock lock(mutex_);
+  CollectHotTouches();
   for (const auto& [key, use] : pending_) Add(&in_flight_, key, use);
   pending_.clear();
   ++version_;
@@ -63,7 +85,7 @@ void PendingUses::ReturnLinks(std::vector<Link> links) {
 
 bool PendingUses::empty() const {
   const MutexLock lock(mutex_);
-  return pending_.empty() && in_flight_.empty() && links_.empty();
+  return pending_.empty() && hot_.empty() && in_flight_.empty() && links_.empty();
 }
 
 bool PendingUses::has_links() const {
@@ -71,8 +93,9 @@ bool PendingUses::has_links() const {
   return !links_.empty();
 }
 
-UseOverlay PendingUses::Overlay(std::string_view cache_key) const {
+UseOverlay PendingUses::Overlay(std::string_view cache_key) {
   const MutexLock lock(mutex_);
+  CollectHotTouches();
   UseOverlay overlay;
   for (const UseMap* uses : {&pending_, &in_flight_}) {
     const auto it = uses->find(cache_key);
@@ -83,8 +106,9 @@ UseOverlay PendingUses::Overlay(std::string_view cache_key) const {
   return overlay;
 }
 
-int64_t PendingUses::TotalCount() const {
+int64_t PendingUses::TotalCount() {
   const MutexLock lock(mutex_);
+  CollectHotTouches();
   int64_t count = 0;
   for (const UseMap* uses : {&pending_, &in_flight_}) {
     for (const auto& item : *uses) count += item.second.count;
@@ -99,6 +123,7 @@ uint64_t PendingUses::version() const {
 
 void PendingUses::Forget(std::string_view cache_key) {
   const MutexLock lock(mutex_);
+  CollectHotTouches();
   const auto it = pending_.find(cache_key);
   if (it != pending_.end()) pending_.erase(it);
   std::erase_if(links_, [&](const Link& link) { return link.second == cache_key; });
@@ -106,6 +131,7 @@ void PendingUses::Forget(std::string_view cache_key) {
 
 void PendingUses::Clear() {
   const MutexLock lock(mutex_);
+  CollectHotTouches();
   pending_.clear();
   links_.clear();
 }

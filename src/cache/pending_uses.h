@@ -8,7 +8,9 @@
 // (the catalog's writer lock sees to that).
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <memory>
 #include <set>
 #include <string>
 #include <string_view>
@@ -19,6 +21,7 @@
 #include "base/mutex.h"
 #include "catalog/catalog.h"
 #include "cold/cold_tier.h"
+#include "hot/hot_tier.h"
 
 namespace barcache {
 
@@ -32,6 +35,10 @@ class PendingUses final : public PendingTouches {
   using Link = std::pair<std::string, std::string>;  // Backtest, key.
 
   void RecordTouch(std::string_view cache_key, int64_t now_s);
+  // The same through the entry's own counter: a lock is taken only by its first use since the
+  // last flush. REQUIRES: uses != nullptr.
+  void RecordHotTouch(std::string_view cache_key, const std::shared_ptr<UseCounter>& uses,
+                      int64_t now_s);
   void RecordLink(std::string_view backtest_id, std::string_view cache_key);
 
   std::vector<Touch> Take() override;
@@ -43,8 +50,8 @@ class PendingUses final : public PendingTouches {
   bool empty() const;
   bool has_links() const;
   // Uses of one key that no row knows of yet.
-  UseOverlay Overlay(std::string_view cache_key) const;
-  int64_t TotalCount() const;
+  UseOverlay Overlay(std::string_view cache_key);
+  int64_t TotalCount();
   // Changes whenever touches begin or end to be in flight: a reader of row + overlay compares
   // it before and after, and looks again if it moved.
   uint64_t version() const;
@@ -68,12 +75,16 @@ class PendingUses final : public PendingTouches {
   using UseMap = std::unordered_map<std::string, Use, Hash, std::equal_to<>>;
 
   static void Add(UseMap* uses, std::string_view cache_key, const Use& use);
+  // Moves what the counters of hot entries hold into pending_.
+  void CollectHotTouches() BARCACHE_REQUIRES(mutex_);
 
   mutable Mutex mutex_;
   UseMap pending_ BARCACHE_GUARDED_BY(mutex_);
   UseMap in_flight_ BARCACHE_GUARDED_BY(mutex_);
+  std::vector<std::pair<std::string, std::shared_ptr<UseCounter>>> hot_
+      BARCACHE_GUARDED_BY(mutex_);  // Counters that are not zero.
   std::set<Link> links_ BARCACHE_GUARDED_BY(mutex_);
-  uint64_t next_order_ BARCACHE_GUARDED_BY(mutex_) = 0;
+  std::atomic<uint64_t> next_order_{0};
   uint64_t version_ BARCACHE_GUARDED_BY(mutex_) = 0;
 };
 

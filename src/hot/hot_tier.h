@@ -8,6 +8,7 @@
 // destroyed after the lock is released, on the calling thread.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -30,9 +31,18 @@ struct HotTag {
   std::string checksum;  // Empty: not backed by a file.
 };
 
+// What its owner counts on hits of an entry: one counter for all copies of it, so that a hit takes
+// no lock to count.
+struct UseCounter {
+  std::atomic<int64_t> count{0};
+  std::atomic<int64_t> accessed_s{0};
+  std::atomic<uint64_t> order{0};
+};
+
 struct HotEntry {
   Frame frame;  // May be an empty handle when only the companion is kept.
   std::shared_ptr<void> companion;
+  std::shared_ptr<UseCounter> uses;  // May be null.
   HotTag tag;
   int64_t charge_bytes = 0;  // At most 200 bytes more than the buffers.
 };
