@@ -33,8 +33,7 @@ int main(int argc, char** argv) {
   ArrowSchema schema;
   ArrowArray array;
   if (!arrow::ExportRecordBatch(*batch, &array, &schema).ok()) return 1;
-  auto frame =
-      OrDie(barcache::Frame::FromArray(&schema, &array, barcache::ImportMode::kShare));
+  auto frame = OrDie(barcache::Frame::FromArray(&schema, &array, barcache::ImportMode::kShare));
 
   const barcache::DataRequest request{{"AAPL"}, "2024-01-02", "2024-01-04", "1d", "example"};
   const std::string key = OrDie(cache->GenerateKey(request));

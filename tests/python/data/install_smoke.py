@@ -19,17 +19,18 @@ def main() -> None:
     # Nothing but Polars and the module was needed so far, and the module found its Arrow by
     # itself; pyarrow's own import must then agree on the same copy.
     assert "pyarrow" not in sys.modules
+    import barcache._core
     import polars as pl
     import pyarrow as pa
-
-    import barcache._core
 
     assert int(pa.__version__.split(".")[0]) == major, pa.__version__
     requires = importlib.metadata.requires("barcache") or []
     (needed,) = [line for line in requires if line.startswith("pyarrow")]
-    assert f"<{major + 1}" in needed and f">={major}" in needed, needed
+    assert f"<{major + 1}" in needed, needed
+    assert f">={major}" in needed, needed
     place = Path(barcache._core.__file__).parent
-    assert (place / "py.typed").exists() and (place / "_core.pyi").exists()
+    assert (place / "py.typed").exists()
+    assert (place / "_core.pyi").exists()
     maps = Path("/proc/self/maps").read_text()
     copies = {line.split()[-1] for line in maps.splitlines() if "/libarrow.so" in line}
     assert len(copies) == 1, copies
