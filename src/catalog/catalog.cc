@@ -237,7 +237,7 @@ void Catalog::EndEngineCommit() { impl_->epochs->EndEngineCommit(); }
 uint64_t Catalog::ForeignWrites() {
   Impl& impl = *impl_;
   if (!impl.immutable) {
-    const int64_t now_ns = impl.clock->MonotonicNs();
+    const int64_t now_ns = impl.clock->CoarseMonotonicNs();
     if (now_ns >= impl.next_look_ns.load(std::memory_order_relaxed) &&
         impl.watch_mutex.try_lock()) {
       impl.LookForForeignWrites();
