@@ -12,7 +12,7 @@ BUILD := build/dev
 SOURCES_CC = $$(git ls-files --cached --others --exclude-standard '*.cc' '*.h')
 
 .PHONY: help setup build test test-cpp test-python check format format-check lint types stub \
-        stub-check layers demo bench test-install test-rustybt wheel clean
+        stub-check layers examples demo bench test-install test-rustybt wheel clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -33,9 +33,9 @@ test-python: build  ## The Python tests
 	@scripts/step "Python tests"
 	@$(PYTHON) -m pytest tests/python
 
-check: build  ## Formatters, linters, types, layers, stubs
+check: build  ## Formatters, linters, types, stub, layers, examples
 	@scripts/setup check
-	@$(MAKE) format-check lint types stub-check layers
+	@$(MAKE) format-check lint types stub-check layers examples
 	@scripts/step "make check: all passed"
 
 format-check:
@@ -59,6 +59,10 @@ stub-check:
 layers:
 	@scripts/step "layers"
 	@$(PYTHON) -m pytest -q tests/python/test_layers.py
+
+examples:
+	@scripts/step "examples in docstrings"
+	@$(PYTHON) -m pytest --doctest-modules python/barcache
 
 format: setup  ## Format C++ and Python in place
 	@scripts/setup check
