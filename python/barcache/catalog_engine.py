@@ -14,12 +14,16 @@ Thread safety: engines may be shared by threads, connections may not (as with SQ
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import sqlite3
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol
+
+from barcache.events import log_event
+from barcache.sqlite_copies import same_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -193,8 +197,16 @@ class CatalogEngine:
         self._read_only = core is not None and core.read_only
         self._is_uri = target.startswith("file:") and "vfs=memdb" in target
         self._live: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._inherited: list[Any] = []
         if own_driver is None:
-            own_driver = not _one_sqlite(core)
+            own_driver = not (same_sqlite() if core is None else core.same_sqlite)
+            if own_driver:
+                log_event(
+                    logging.WARNING,
+                    "sqlite_copies_differ",
+                    db_path=shown_path,
+                    advice="do not open this file with the sqlite3 module in this process",
+                )
         self.engine: sqlalchemy.Engine = sa.create_engine(
             sa.URL.create("sqlite", database=shown_path),
             module=_own_dbapi() if own_driver else sqlite3,
@@ -264,6 +276,9 @@ class CatalogEngine:
 
     def restart_in_child(self) -> None:
         """Give the child a pool of its own: the parent's may have been locked by a thread."""
+        if self._is_uri:
+            # Its connections came over open, and may be locked too: never touched, not even freed.
+            self._inherited.append((self.engine.pool, list(self._live)))
         self.engine.dispose(close=False)
 
 
@@ -281,7 +296,7 @@ def open_stand_alone(db_path: Path) -> tuple[str, Any]:
     """
     if str(db_path) == ":memory:":
         target = f"file:/barcache-{os.urandom(8).hex()}?vfs=memdb"
-        if _one_sqlite(None):
+        if same_sqlite():
             return target, sqlite3.connect(target, uri=True, check_same_thread=False)
         return target, _own_dbapi().connect(target, uri=True)
     path = db_path.absolute()
@@ -304,15 +319,6 @@ def _own_dbapi() -> Any:
     from barcache import sqlite_dbapi
 
     return sqlite_dbapi
-
-
-def _one_sqlite(core: CatalogCore | None) -> bool:
-    if core is not None:
-        return core.same_sqlite
-    try:
-        return bool(_own_dbapi().same_sqlite())
-    except ImportError:
-        return True  # Without the native module there is only the interpreter's copy.
 
 
 # Held from before a fork until after it, so that no connection is opened in between.

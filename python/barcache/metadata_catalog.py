@@ -138,7 +138,10 @@ class ParquetMetadataCatalog:
                 )
                 self.__dict__["engine"] = self._owner.engine
             else:
-                metadata = _define_tables()
+                require_sqlalchemy()
+                from barcache.catalog_tables import define_tables
+
+                metadata = define_tables()
                 self.__dict__.update({table: metadata.tables[table] for table in _TABLES})
                 self.__dict__["metadata_obj"] = metadata
             return self.__dict__[name]
@@ -393,111 +396,6 @@ def calculate_file_checksum(file_path: str | Path) -> str:
         while chunk := file.read(_CHECKSUM_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _serial(name: str) -> Any:
-    sa = require_sqlalchemy()
-    return sa.Column(name, sa.Integer, primary_key=True, autoincrement=True)
-
-
-def _required(name: str, kind: Any, *args: Any, **options: Any) -> Any:
-    return require_sqlalchemy().Column(name, kind, *args, nullable=False, **options)
-
-
-def _dataset() -> Any:
-    sa = require_sqlalchemy()
-    return _required("dataset_id", sa.Integer, sa.ForeignKey("datasets.dataset_id"))
-
-
-def _define_tables() -> sqlalchemy.MetaData:
-    """RustyBT's seven tables: names, columns, indexes and constraints are a contract."""
-    metadata: sqlalchemy.MetaData = require_sqlalchemy().MetaData()
-    _define_dataset_tables(metadata)
-    _define_cache_tables(metadata)
-    return metadata
-
-
-def _define_dataset_tables(metadata: sqlalchemy.MetaData) -> None:
-    sa = require_sqlalchemy()
-    sa.Table(
-        "datasets",
-        metadata,
-        _serial("dataset_id"),
-        _required("source", sa.Text),
-        _required("resolution", sa.Text),
-        _required("schema_version", sa.Integer, default=1),
-        _required("created_at", sa.Integer),
-        _required("updated_at", sa.Integer),
-    )
-    sa.Table(
-        "symbols",
-        metadata,
-        _serial("symbol_id"),
-        _dataset(),
-        _required("symbol", sa.Text),
-        sa.Column("asset_type", sa.Text),
-        sa.Column("exchange", sa.Text),
-        sa.Index("idx_symbols_symbol", "symbol"),
-        sa.Index("idx_symbols_dataset", "dataset_id"),
-    )
-    sa.Table(
-        "date_ranges",
-        metadata,
-        _serial("id"),
-        _dataset(),
-        _required("start_date", sa.Integer),
-        _required("end_date", sa.Integer),
-        sa.Index("idx_date_ranges_dataset", "dataset_id"),
-        sa.Index("idx_date_ranges_dates", "start_date", "end_date"),
-    )
-    sa.Table(
-        "checksums",
-        metadata,
-        _serial("id"),
-        _dataset(),
-        _required("parquet_path", sa.Text),
-        _required("checksum", sa.Text),
-        _required("last_updated", sa.Integer),
-        sa.Index("idx_checksums_dataset", "dataset_id"),
-    )
-
-
-def _define_cache_tables(metadata: sqlalchemy.MetaData) -> None:
-    sa = require_sqlalchemy()
-    sa.Table(
-        "cache_entries",
-        metadata,
-        sa.Column("cache_key", sa.Text, primary_key=True),
-        _dataset(),
-        _required("parquet_path", sa.Text),
-        _required("checksum", sa.Text),
-        _required("created_at", sa.Integer),
-        _required("last_accessed", sa.Integer),
-        _required("access_count", sa.Integer, default=1),
-        _required("size_bytes", sa.Integer),
-        sa.Index("idx_cache_entries_dataset", "dataset_id"),
-        sa.Index("idx_cache_entries_accessed", "last_accessed"),
-    )
-    sa.Table(
-        "backtest_cache_links",
-        metadata,
-        _serial("id"),
-        _required("backtest_id", sa.Text),
-        _required("cache_key", sa.Text, sa.ForeignKey("cache_entries.cache_key")),
-        _required("linked_at", sa.Integer),
-        sa.Index("idx_backtest_links_backtest", "backtest_id"),
-        sa.Index("idx_backtest_links_cache", "cache_key"),
-    )
-    sa.Table(
-        "cache_statistics",
-        metadata,
-        _serial("id"),
-        _required("stat_date", sa.Integer),
-        _required("hit_count", sa.Integer, default=0),
-        _required("miss_count", sa.Integer, default=0),
-        _required("total_size_mb", sa.Float, default=0.0),
-        sa.UniqueConstraint("stat_date", name="unique_stat_date"),
-    )
 
 
 def _as_date(value: date | str) -> date:

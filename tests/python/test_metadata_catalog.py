@@ -307,6 +307,44 @@ def test_what_the_engine_commits_is_served_at_once(cache):
         assert cache.get_cached_data("key1").equals(frame(1.0))
 
 
+READER = """
+import sys
+from barcache import CacheManager
+with CacheManager(sys.argv[1] + "/metadata.db", sys.argv[1] + "/cache") as cache:
+    for key in sys.stdin:
+        found = cache.get_cached_data(key.strip())
+        print("miss" if found is None else found["close"][0], flush=True)
+"""
+
+
+def test_what_the_engine_commits_is_seen_by_other_processes_at_once(cache, tmp_path):
+    entries = cache.metadata_catalog.cache_entries
+    reader = subprocess.Popen(
+        [sys.executable, "-c", READER, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    )
+
+    def ask(key):
+        reader.stdin.write(key + "\n")
+        return reader.stdout.readline().strip()
+
+    try:
+        for turn in range(10):
+            cache.put_cached_data("key1", frame(float(turn)), dataset_id=1)
+            cache.put_cached_data("key2", frame(77.0), dataset_id=1)
+            assert ask("key1") == ask("key1") == str(float(turn))  # Cold, then hot.
+            with cache.metadata_catalog.engine.begin() as connection:
+                connection.execute(entries.delete().where(entries.c.cache_key == "key1"))
+            assert ask("key1") == "miss"
+            assert ask("key2") == "77.0"
+    finally:
+        reader.communicate(timeout=30)
+    assert reader.returncode == 0
+
+
 def test_totals_follow_what_the_engine_writes(cache):
     entries = cache.metadata_catalog.cache_entries
     for number in range(4):
@@ -390,6 +428,31 @@ def test_read_only_cache_has_a_read_only_engine(tmp_path, own_driver):
         with pytest.raises(sa.exc.OperationalError, match="readonly"):
             catalog.create_dataset("csv", "1d")
         catalog.close()
+
+
+def test_fork_with_a_memory_catalog_gives_the_child_a_copy(tmp_path, own_driver):
+    with CacheManager(":memory:", str(tmp_path / "cache")) as cache:
+        catalog = ParquetMetadataCatalog(":memory:", core=cache, own_driver=own_driver)
+        catalog.create_dataset("before", "1d")
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                catalog.create_dataset("child", "1d")
+                status = 0 if catalog.get_dataset_info(2)["source"] == "child" else 2
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+        assert catalog.get_dataset_info(1)["source"] == "before"
+        assert catalog.get_dataset_info(2) is None
+
+
+def test_an_engine_outlives_its_cache(cache):
+    catalog = cache.metadata_catalog
+    cache.put_cached_data("key1", frame(1.0), dataset_id=1)
+    cache.close()
+    assert [row["cache_key"] for row in catalog.get_cache_entries()] == ["key1"]
+    assert catalog.create_dataset("after", "1d") == 1
 
 
 def test_fork_with_an_open_session_loses_nothing(cache):

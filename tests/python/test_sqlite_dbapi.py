@@ -1,8 +1,13 @@
 """One suite over both drivers: the interpreter's sqlite3 and the core's copy as a DB-API."""
 
+import ctypes
 import re
+import shutil
 import sqlite3
+import sys
 import threading
+import types
+from _ctypes import dlclose
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -473,11 +478,34 @@ def test_one_copy_of_sqlite_in_the_process():
         assert len(copies) >= 2
 
 
+def test_the_engine_runs_on_the_cores_copy_where_the_interpreters_is_another(tmp_path, caplog):
+    core = FakeCore(str(tmp_path / "test.db"))
+    assert CatalogEngine(core.connection_target, "t", core=core).engine.dialect.dbapi is sqlite3
+    assert caplog.records == []
+    core.same_sqlite = False
+    owner = CatalogEngine(core.connection_target, "t", core=core)
+    assert owner.engine.dialect.dbapi is sqlite_dbapi
+    with owner.engine.connect() as connection:
+        raw = connection.connection.dbapi_connection
+        assert isinstance(raw, sqlite_dbapi.Connection)
+    assert [record.event for record in caplog.records] == ["sqlite_copies_differ"]
+
+
+def test_another_copy_of_the_interpreter_is_noticed(tmp_path, monkeypatch):
+    library = next(iter(p for p in sqlite_dbapi.sqlite_copies() if "libsqlite3" in p), None)
+    if library is None or not sqlite_dbapi.same_sqlite():
+        pytest.skip("this interpreter carries SQLite inside itself")
+    shutil.copy(library, tmp_path / "other.so")
+    stand_in = types.SimpleNamespace(__file__=str(tmp_path / "other.so"))
+    monkeypatch.setitem(sys.modules, "_sqlite3", stand_in)
+    assert not sqlite_dbapi.same_sqlite()
+    handle = ctypes.CDLL(stand_in.__file__)._handle
+    dlclose(handle)
+    dlclose(handle)  # The one that same_sqlite opened.
+
+
 def test_a_second_copy_is_found(tmp_path):
     """The test of the test: a mapped file with SQLite's marks in it is listed."""
-    import ctypes
-    import shutil
-
     library = next(iter(p for p in sqlite_dbapi.sqlite_copies() if "libsqlite3" in p), None)
     if library is None:
         pytest.skip("this interpreter carries SQLite inside itself")
@@ -486,7 +514,5 @@ def test_a_second_copy_is_found(tmp_path):
     handle = ctypes.CDLL(str(second))
     assert str(second) in sqlite_dbapi.sqlite_copies()
     # Mapped for good, unless taken out: later tests count the copies.
-    from _ctypes import dlclose
-
     dlclose(handle._handle)
     assert str(second) not in sqlite_dbapi.sqlite_copies()
