@@ -45,7 +45,7 @@ struct PutOptions {
 struct GetOptions {
   std::string_view backtest_id;                       // "": no link.
   const std::vector<std::string>* columns = nullptr;  // nullptr: all.
-  bool log_hit = true;   // False: the caller knows that nobody listens at the level of a hit.
+  bool log_hit = true;   // False: nobody listens at the level of a hit or miss (INFO).
   int64_t begin_ns = 0;  // Of the monotonic clock, for the latency logged; 0: now.
 };
 

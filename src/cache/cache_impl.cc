@@ -166,13 +166,17 @@ Result<std::optional<Hit>> Cache::Impl::Get(std::string_view key, const GetOptio
 Result<std::optional<Hit>> Cache::Impl::ColdHitOrMiss(std::string_view key, const GetOptions& get,
                                                       EventBuffer* events) {
   const uint64_t foreign_writes = catalog->ForeignWrites();
+  const MissMemo::Seen seen{catalog->EpochOf(key), foreign_writes};
   std::optional<ColdHit> cold;
-  if (ValidateCacheKey(key).ok()) {
+  if (!known_misses_.Knows(key, seen) && ValidateCacheKey(key).ok()) {
+    const size_t events_before = events->size();
     BARCACHE_ASSIGN_OR_RETURN(cold, cold_->Read(key, get.columns, events));
+    // A read that had something to say did find a row: that is no plain miss.
+    if (!cold && events->size() == events_before) known_misses_.Remember(key, seen);
   }
   if (!cold) {
     ++misses_;
-    events->push_back(KeyEvent(EventLevel::kInfo, "cache_miss", key));
+    if (get.log_hit) events->push_back(KeyEvent(EventLevel::kInfo, "cache_miss", key));
     return std::optional<Hit>();
   }
   ++cold_hits_;
@@ -336,6 +340,7 @@ void Cache::Impl::BeforeFork() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
   settings_mutex_.lock();
   deferred_mutex_.lock();
   memo.LockForFork();
+  known_misses_.LockForFork();
   pending_.LockForFork();
   hot_->LockForFork();
 }
@@ -343,6 +348,7 @@ void Cache::Impl::BeforeFork() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
 void Cache::Impl::AfterFork(bool in_child) BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
   hot_->UnlockAfterFork();
   pending_.UnlockAfterFork();
+  known_misses_.UnlockAfterFork();
   memo.UnlockAfterFork();
   deferred_mutex_.unlock();
   settings_mutex_.unlock();

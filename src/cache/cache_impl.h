@@ -18,6 +18,7 @@
 #include "base/fork.h"
 #include "base/mutex.h"
 #include "cache/maintainer.h"
+#include "cache/miss_memo.h"
 #include "cache/pending_uses.h"
 #include "cache/request_memo.h"
 #include "catalog/catalog.h"
@@ -96,6 +97,7 @@ class Cache::Impl final : public ForkParticipant {
   std::unique_ptr<SystemClock> clock_;
   std::unique_ptr<ColdTier> cold_;
   PendingUses pending_;
+  MissMemo known_misses_;
   Maintainer maintainer_;
 
   std::atomic<int64_t> hot_hits_{0};

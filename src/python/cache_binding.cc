@@ -32,6 +32,8 @@ struct CacheCore {
   std::unique_ptr<Cache> cache;
   // The ContextVar that `with cache.backtest(...)` sets, asked only while such a block is open.
   nb::object backtest_variable;
+  // The default of get_cached_data's argument `frame`, interned: compared by identity first.
+  nb::object polars_name = nb::steal(PyUnicode_InternFromString("polars"));
   std::atomic<int> open_backtests{0};
 };
 
@@ -54,11 +56,16 @@ void UnlockedStatus(Call call) {
   Check(status);
 }
 
+[[noreturn]] void RaiseInvalidType(const char* message) {
+  const nb::object type = nb::module_::import_("barcache.errors").attr("InvalidType");
+  PyErr_SetString(type.ptr(), message);
+  throw nb::python_error();
+}
+
 // The UTF-8 of a str; nullopt for one with lone surrogates, which is nobody's key.
 std::optional<std::string_view> Utf8(nb::handle text) {
   if (!PyUnicode_Check(text.ptr())) {
-    PyErr_Format(PyExc_TypeError, "a cache key is a str, not %R", Py_TYPE(text.ptr()));
-    throw nb::python_error();
+    RaiseInvalidType("a cache key must be a str");
   }
   Py_ssize_t size = 0;
   const char* data = PyUnicode_AsUTF8AndSize(text.ptr(), &size);
@@ -69,14 +76,30 @@ std::optional<std::string_view> Utf8(nb::handle text) {
   return std::string_view(data, static_cast<size_t>(size));
 }
 
+// Raises InvalidType for anything but a list (or tuple) of str.
+std::vector<std::string> ColumnNames(nb::handle columns) {
+  std::vector<std::string> names;
+  if (!PyUnicode_Check(columns.ptr()) && nb::try_cast(columns, names)) return names;
+  RaiseInvalidType("columns must be a list of column names, each a str");
+}
+
 // Bytes that no key can be: the cache counts the miss.
 constexpr std::string_view kIllegalKey = "\xff";
 
-std::string BacktestOf(const CacheCore& self, const std::optional<std::string>& given) {
-  if (given) return *given;
-  if (self.open_backtests.load(std::memory_order_relaxed) == 0) return "";
-  const nb::object current = self.backtest_variable.attr("get")(nb::none());
-  return current.is_none() ? "" : nb::cast<std::string>(current);
+// The backtest to link to: the one given, or that of the block around the call; "" for none.
+std::string BacktestOf(const CacheCore& self, nb::handle given) {
+  if (given.is_none()) {
+    if (self.open_backtests.load(std::memory_order_relaxed) == 0) return "";
+    const nb::object current = self.backtest_variable.attr("get")(nb::none());
+    return current.is_none() ? "" : nb::cast<std::string>(current);
+  }
+  if (!PyUnicode_Check(given.ptr())) RaiseInvalidType("backtest_id must be a str");
+  const auto text = Utf8(given);
+  if (!text || text->empty()) {
+    Raise(Status(ErrorCode::kInvalidArgument,
+                 "backtest_id is empty or holds a lone surrogate: pass its id, or None"));
+  }
+  return std::string(*text);
 }
 
 // What a hit hands out. The Polars half of a frame is made once and kept beside it.
@@ -87,37 +110,41 @@ nb::object DataFrameOfHit(CacheCore& self, std::string_view key, const Hit& hit)
   return WrapClone(native.ptr());
 }
 
-nb::object GetCachedData(CacheCore& self, nb::handle cache_key,
-                         const std::optional<std::string>& backtest_id, const Columns& columns,
-                         std::string_view frame) {
+// The answer as the library that the caller named wants it.
+nb::object FrameOfHit(CacheCore& self, std::string_view key, const Hit& hit, nb::handle frame) {
+  if (!PyUnicode_Check(frame.ptr())) RaiseInvalidType("frame must be a str");
+  if (nb::cast<std::string_view>(frame) == "polars") return DataFrameOfHit(self, key, hit);
+  return nb::module_::import_("barcache.conversion")
+      .attr("frame_as")(frame, nb::cpp_function([&] { return DataFrameOfHit(self, key, hit); }),
+                        ArrowExportOf(hit.frame), hit.frame.origin());
+}
+
+// Arguments stay Python objects until a hit needs more of them than their identity.
+nb::object GetCachedData(CacheCore& self, nb::handle cache_key, nb::handle backtest_id,
+                         nb::handle columns, nb::handle frame) {
   const std::string_view key = Utf8(cache_key).value_or(kIllegalKey);
   const std::string backtest = BacktestOf(self, backtest_id);
   GetOptions options;
   options.backtest_id = backtest;
-  options.columns = columns ? &*columns : nullptr;
   options.log_hit = LoggerWants(EventLevel::kInfo);
+  Columns selected;
+  if (!columns.is_none()) selected = ColumnNames(columns);
+  options.columns = selected ? &*selected : nullptr;
   // Without giving up the GIL: that alone would cost more than the hit.
-  if (frame == "polars" && options.columns == nullptr) {
-    const auto entry = self.cache->GetHot(key, options);
-    if (entry != nullptr && entry->companion != nullptr) {
+  if (auto entry = self.cache->GetHot(key, options)) {
+    if (entry->companion != nullptr && frame.ptr() == self.polars_name.ptr()) {
       return WrapClone(CompanionObject(entry->companion));
     }
-    if (entry != nullptr) {
-      return DataFrameOfHit(self, key, Hit{entry->frame, nullptr, entry, true});
-    }
+    Hit hit{entry->frame, entry->companion, entry, true};
+    return FrameOfHit(self, key, hit, frame);
   }
-  std::optional<Hit> hit = Unlocked([&] { return self.cache->Get(key, options); });
-  if (!hit) return nb::none();
-  if (frame == "polars") return DataFrameOfHit(self, key, *hit);
-  return nb::module_::import_("barcache.conversion")
-      .attr("frame_as")(frame, nb::cpp_function([&] { return DataFrameOfHit(self, key, *hit); }),
-                        ArrowExportOf(hit->frame), hit->frame.origin());
+  const std::optional<Hit> hit = Unlocked([&] { return self.cache->Get(key, options); });
+  return hit ? FrameOfHit(self, key, *hit, frame) : nb::none();
 }
 
 // `kind`: "polars" shares buffers, anything else is copied.
 void PutFrame(CacheCore& self, nb::handle cache_key, nb::handle data, bool is_polars,
-              int64_t dataset_id, const std::optional<std::string>& backtest_id,
-              const std::string& origin) {
+              int64_t dataset_id, nb::handle backtest_id, const std::string& origin) {
   const auto key = Utf8(cache_key);
   if (!key) {
     Raise(Status(ErrorCode::kInvalidArgument,
@@ -260,7 +287,7 @@ PyType_Slot kCacheSlots[] = {{Py_tp_traverse, reinterpret_cast<void*>(&Traverse)
 void BindFrames(nb::class_<CacheCore>& core) {
   core.def("get_cached_data", &GetCachedData, nb::arg("cache_key"), nb::kw_only(),
            nb::arg("backtest_id") = nb::none(), nb::arg("columns") = nb::none(),
-           nb::arg("frame") = "polars",
+           nb::arg("frame") = nb::steal(PyUnicode_InternFromString("polars")),
            nb::sig("def get_cached_data(self, cache_key: str, *, backtest_id: str | None = None, "
                    "columns: list[str] | None = None, frame: str = 'polars') -> typing.Any"),
            "The frame under ``cache_key``, or None on a miss.\n\n"

@@ -34,27 +34,38 @@ void LogEvent(const Event& event) {
   EventsModule().attr("log_event")(static_cast<int>(event.level), event.name, **fields);
 }
 
+// References that are never given back, so that nothing runs at exit.
+struct LoggerState {
+  nb::object logger = EventsModule().attr("logger");
+  nb::object is_enabled = logger.attr("isEnabledFor");
+  nb::object owned_attributes = logger.attr("__dict__");
+  nb::object owned_answers = logger.attr("_cache");
+  PyObject* attributes = owned_attributes.ptr();
+  PyObject* answers = owned_answers.ptr();
+  PyObject* disabled_name = nb::str("disabled").release().ptr();
+  PyObject* numbers[5] = {Level(0), Level(10), Level(20), Level(30), Level(40)};
+
+  static PyObject* Level(int level) { return nb::int_(level).release().ptr(); }
+};
+
 }  // namespace
 
 bool LoggerWants(EventLevel level) {
-  static PyObject* is_enabled =
-      nb::object(EventsModule().attr("logger").attr("isEnabledFor")).release().ptr();
-  static PyObject* info = nb::int_(static_cast<int>(EventLevel::kInfo)).release().ptr();
-  nb::object number;
-  PyObject* argument = info;
-  if (level != EventLevel::kInfo) {
-    number = nb::int_(static_cast<int>(level));
-    argument = number.ptr();
-  }
-  PyObject* wanted = PyObject_Vectorcall(is_enabled, &argument, 1, nullptr);
-  if (wanted == nullptr) throw nb::python_error();
-  const bool result = wanted == Py_True;
-  Py_DECREF(wanted);
-  return result;
+  // What Logger.isEnabledFor does, without its call: the logger's own cache of answers, which
+  // logging empties whenever a level changes.
+  static const LoggerState& state = *new LoggerState;
+  PyObject* number = state.numbers[static_cast<size_t>(level) / 10];
+  PyObject* known = PyDict_GetItemWithError(state.answers, number);
+  PyObject* disabled = PyDict_GetItemWithError(state.attributes, state.disabled_name);
+  if (known != nullptr && disabled == Py_False) return known == Py_True;
+  PyErr_Clear();
+  return nb::cast<bool>(state.is_enabled(static_cast<int>(level)));
 }
 
 void LogEvents(const EventBuffer& events) {
-  for (const Event& event : events) LogEvent(event);
+  for (const Event& event : events) {
+    if (LoggerWants(event.level)) LogEvent(event);
+  }
 }
 
 Cache::EventSink MakeEventSink() {
@@ -62,7 +73,7 @@ Cache::EventSink MakeEventSink() {
     if (!nb::is_alive()) return;
     const nb::gil_scoped_acquire gil;
     try {
-      LogEvent(event);
+      if (LoggerWants(event.level)) LogEvent(event);
     } catch (nb::python_error& error) {
       // A handler that raises must not turn a stored frame into a failed put.
       error.discard_as_unraisable("barcache event log");
