@@ -202,7 +202,7 @@ def plot(results: Results) -> str:
     for line, operation in enumerate(operations):
         for place, size in enumerate(sizes):
             x, y = left + place * (panel + 20), top + line * height
-            title = f"{TITLES[operation]}, {size:,} rows".replace(",", " ", 0)
+            title = f"{TITLES[operation]}, {size:,} rows".replace(",", " ")
             parts.append(f'<text x="{x}" y="{y + 16}" font-weight="bold">{title}</text>')
             for power in range(low, high + 1):
                 at = x + (panel - 60) * (power - low) / (high - low)

@@ -357,7 +357,7 @@ def test_clear_asks_on_a_terminal(filled: Path) -> None:
     assert "Remove 3 entries" in shown
     assert len(keys(filled)) == 3
     code, shown = run_on_terminal("clear", str(filled), "--all", typed="y\n")
-    assert code == 0
+    assert code == 0, shown
     assert keys(filled) == []
 
 
