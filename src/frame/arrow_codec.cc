@@ -13,6 +13,7 @@
 
 #include <cstring>
 #include <memory>
+#include <string_view>
 #include <utility>
 
 #include "frame/array_node.h"
@@ -64,7 +65,10 @@ std::shared_ptr<parquet::WriterProperties> PropertiesFor(const FrameData& frame)
   builder.max_row_group_length(kMaxRowsPerGroup);
   for (int64_t i = 0; i < frame.schema.n_children; ++i) {
     const ArrowSchema& type = *frame.schema.children[i];
-    if (type.n_children > 0) continue;
+    // Properties go by dotted path: "a.b" may also be field b of a struct a.
+    if (type.n_children > 0 || std::string_view(type.name).find('.') != std::string_view::npos) {
+      continue;
+    }
     auto path = std::make_shared<parquet::schema::ColumnPath>(std::vector<std::string>{type.name});
     ColumnEncoding encoding = ChooseEncoding(type, *frame.array.children[i]);
     if (encoding == ColumnEncoding::kDictionary) continue;

@@ -13,6 +13,8 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
 
 #include "frame/array_node.h"
@@ -94,18 +96,6 @@ Status CheckFooter(const parquet::FileMetaData& metadata, const std::vector<int>
   return Status();
 }
 
-// Index of the root column of each leaf.
-std::vector<int> RootsOfLeaves(const parquet::SchemaDescriptor& schema) {
-  std::vector<int> roots;
-  for (int leaf = 0; leaf < schema.num_columns(); ++leaf) {
-    const parquet::schema::Node* root = schema.GetColumnRoot(leaf);
-    int index = 0;
-    while (schema.group_node()->field(index).get() != root) ++index;
-    roots.push_back(index);
-  }
-  return roots;
-}
-
 // The root columns to read, in order.
 Result<std::vector<int>> RootsToRead(const parquet::SchemaDescriptor& schema,
                                      const std::vector<std::string>* columns) {
@@ -129,6 +119,20 @@ Result<std::vector<int>> RootsToRead(const parquet::SchemaDescriptor& schema,
                   "there is no column '" + name + "': the frame has " + names);
   }
   return roots;
+}
+
+// The leaves of the roots to read. Leaves come in the order of their roots.
+std::vector<int> LeavesOf(const parquet::SchemaDescriptor& schema, const std::vector<int>& roots) {
+  std::vector<bool> wanted(static_cast<size_t>(schema.group_node()->field_count()), false);
+  for (int root : roots) wanted[static_cast<size_t>(root)] = true;
+  std::vector<int> leaves;
+  int root = 0;
+  for (int leaf = 0; leaf < schema.num_columns(); ++leaf) {
+    const parquet::schema::Node* node = schema.GetColumnRoot(leaf);
+    while (schema.group_node()->field(root).get() != node) ++root;
+    if (wanted[static_cast<size_t>(root)]) leaves.push_back(leaf);
+  }
+  return leaves;
 }
 
 // Bytes of leaves once rows of null Arrays are filled up: `length` is the final length of `node`.
@@ -180,23 +184,41 @@ OpenFile Open(std::span<const uint8_t> bytes, const DecodeLimits& limits) {
   return file;
 }
 
+// What is known of the columns' types beside what Parquet says.
+class TypeHints {
+ public:
+  // `types` (may be null) must outlive this. `is_ours`: it is our stored schema, which a column
+  // that does not fit belies.
+  TypeHints(const SchemaNode* types, bool is_ours) : is_ours_(is_ours) {
+    if (types == nullptr) return;
+    for (const SchemaNode& child : types->children) by_name_.emplace(child.name, &child);
+  }
+
+  // The node of a column, or null.
+  const SchemaNode* Find(std::string_view name) const {
+    auto found = by_name_.find(name);
+    return found == by_name_.end() ? nullptr : found->second;
+  }
+  bool is_ours() const { return is_ours_; }
+
+ private:
+  const bool is_ours_;
+  std::unordered_map<std::string_view, const SchemaNode*> by_name_;
+};
+
 parquet::ArrowReaderProperties ReaderPropertiesFor(const parquet::FileMetaData& metadata,
-                                                   const SchemaNode* types) {
+                                                   const TypeHints& hints) {
   parquet::ArrowReaderProperties properties(/*use_threads=*/false);
   properties.set_pre_buffer(false);
   properties.set_binary_type(arrow::Type::BINARY_VIEW);
   properties.set_list_type(arrow::Type::LARGE_LIST);
   properties.set_arrow_extensions_enabled(false);
-  if (types == nullptr) return properties;
   // Flat dictionary columns come as dictionaries from Parquet's own.
   for (int leaf = 0; leaf < metadata.schema()->num_columns(); ++leaf) {
     const parquet::ColumnDescriptor& column = *metadata.schema()->Column(leaf);
     if (column.path()->ToDotVector().size() != 1) continue;
-    for (const SchemaNode& child : types->children) {
-      if (child.dictionary && child.name == column.name()) {
-        properties.set_read_dictionary(leaf, true);
-      }
-    }
+    const SchemaNode* hint = hints.Find(column.name());
+    if (hint != nullptr && hint->dictionary) properties.set_read_dictionary(leaf, true);
   }
   return properties;
 }
@@ -221,20 +243,12 @@ struct ExportedColumns {
   }
 };
 
-// What is known of the columns' types beside what Parquet says.
-struct TypeHints {
-  const SchemaNode* types = nullptr;  // May be null.
-  bool is_ours = false;               // Our stored schema: a column that does not fit is wrong.
-};
-
 // The type that a column is to have: as hinted, or as the file says.
 Result<SchemaNode> TargetColumn(const ArrowSchema& schema, const TypeHints& hints) {
   BARCACHE_ASSIGN_OR_RETURN(SchemaNode column, CanonicalColumn(schema, SchemaSource::kFile));
-  if (hints.types == nullptr) return column;
-  for (const SchemaNode& child : hints.types->children) {
-    if (child.name == column.name && CanRestore(column, child)) return child.Clone();
-  }
-  if (!hints.is_ours) return column;
+  const SchemaNode* hint = hints.Find(column.name);
+  if (hint != nullptr && CanRestore(column, *hint)) return hint->Clone();
+  if (!hints.is_ours()) return column;
   return Corrupt("column '" + column.name + "' does not fit its stored schema");
 }
 
@@ -290,21 +304,16 @@ Result<Frame> ReadFile(std::span<const uint8_t> bytes, const DecodeLimits& limit
                        const SchemaNode* stored, const std::vector<std::string>* columns) {
   OpenFile file = Open(bytes, limits);
   const std::optional<SchemaNode> foreign = TakeArrowSchema(*file.metadata);
-  TypeHints hints{stored, stored != nullptr};
-  if (stored == nullptr && foreign.has_value()) hints.types = &*foreign;
+  const bool is_ours = stored != nullptr;
+  const TypeHints hints(is_ours ? stored : foreign ? &*foreign : nullptr, is_ours);
   const parquet::SchemaDescriptor& schema = *file.metadata->schema();
   BARCACHE_ASSIGN_OR_RETURN(std::vector<int> roots, RootsToRead(schema, columns));
-  std::vector<int> leaves;
-  const std::vector<int> root_of_leaf = RootsOfLeaves(schema);
-  for (int leaf = 0; leaf < schema.num_columns(); ++leaf) {
-    const int root = root_of_leaf[static_cast<size_t>(leaf)];
-    if (std::find(roots.begin(), roots.end(), root) != roots.end()) leaves.push_back(leaf);
-  }
+  const std::vector<int> leaves = LeavesOf(schema, roots);
   BARCACHE_RETURN_IF_ERROR(CheckFooter(*file.metadata, leaves, limits));
   std::vector<std::string> names;
   for (int root : roots) names.push_back(schema.group_node()->field(root)->name());
   const int64_t num_rows = file.metadata->num_rows();
-  const auto properties = ReaderPropertiesFor(*file.metadata, hints.types);
+  const auto properties = ReaderPropertiesFor(*file.metadata, hints);
   BARCACHE_ASSIGN_OR_RETURN(std::unique_ptr<parquet::arrow::FileReader> reader,
                             FromArrow(parquet::arrow::FileReader::Make(
                                           file.pool.get(), std::move(file.parquet), properties),

@@ -312,6 +312,7 @@ ArrayNode ColumnBuilder::Finish(ArrayMemory* memory) {
   ArrayNode node;
   node.length = validity_.length();
   node.null_count = validity_.null_count();
+  node.buffers.reserve(4);
   node.buffers.push_back(validity_.Finish(memory));
   FinishValues(memory, &node);
   return node;

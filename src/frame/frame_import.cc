@@ -122,10 +122,31 @@ struct SharedColumn {
   int64_t bytes = 0;
 };
 
+// An upper bound of what the flat columns of one chunk weigh; a nested one may weigh anything.
+int64_t MostBytes(const std::vector<ColumnPieces>& columns) {
+  int64_t bytes = 0;
+  for (const ColumnPieces& column : columns) {
+    if (column.pieces.size() != 1) continue;
+    const ArrowArray& array = *column.pieces[0].array;
+    const Format format = ParseFormat(column.type->format);
+    if (format.layout == Layout::kViews && array.n_buffers >= 3) {
+      bytes += array.length * static_cast<int64_t>(sizeof(StringView)) + DataBytes(array);
+    } else if (format.layout == Layout::kFixed && column.type->dictionary == nullptr) {
+      bytes += array.length * (format.width + 1);
+    } else if (format.layout != Layout::kBits && format.layout != Layout::kNull) {
+      return kShareBytes;
+    } else {
+      bytes += array.length;
+    }
+  }
+  return bytes;
+}
+
 // Which columns may be shared; none if they are small altogether.
 std::vector<SharedColumn> ShareColumns(const SchemaNode& table,
                                        const std::vector<ColumnPieces>& columns) {
   std::vector<SharedColumn> shared(columns.size());
+  if (MostBytes(columns) < kShareBytes) return shared;
   int64_t bytes = 0;
   for (size_t i = 0; i < columns.size(); ++i) {
     if (columns[i].pieces.size() != 1) continue;

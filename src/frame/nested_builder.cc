@@ -48,6 +48,10 @@ Status ListBuilder::AppendRange(const ArrowSchema& type, const ArrowArray& sourc
     if (offsets[i + 1] < offsets[i]) return BrokenArray("list offsets that go backwards");
     ends_.push_back(base + (offsets[i + 1] - first));
   }
+  if (is_map_ && length > 0 && ends_.back() > INT32_MAX) {
+    return Status(ErrorCode::kUnsupportedFrame,
+                  "more than 2^31 entries in one Map column: split the frame before the put");
+  }
   return child_->Append(*type.children[0], child, child.offset + first, offsets[length] - first);
 }
 

@@ -15,6 +15,9 @@
 namespace barcache {
 namespace {
 
+// What Arrow needs at most for one column, row group or column chunk of a footer.
+constexpr int64_t kFooterPartBytes = 2048;
+
 // What this room keeps in a footer, and what is the caller's.
 struct FooterTexts {
   std::optional<SchemaNode> stored_schema;
@@ -64,6 +67,13 @@ Result<Frame> DecodeFrame(std::span<const uint8_t> bytes, const ParquetFooter& f
   BARCACHE_ASSIGN_OR_RETURN(std::optional<Frame> flat,
                             DecodeFlat(bytes, footer, stored_schema, limits, columns));
   if (flat.has_value()) return std::move(*flat);
+  // Arrow's form of a footer takes more memory than the file, up to several hundred times.
+  const auto parts =
+      static_cast<int64_t>(footer.schema.size() + footer.chunks.size() + footer.row_groups.size());
+  if (parts > limits.max_decoded_bytes / kFooterPartBytes) {
+    return Status(ErrorCode::kOverBudget, "the footer alone would take more than the budget of " +
+                                              std::to_string(limits.max_decoded_bytes) + " bytes");
+  }
   return DecodeArrow(bytes, limits, stored, columns);
 }
 

@@ -29,13 +29,19 @@ const char* InlineBytes(const StringView& view) {
 
 }  // namespace
 
+int64_t DataBytes(const ArrowArray& source) {
+  int64_t bytes = 0;
+  for (int64_t i = 0; i < DataBufferCount(source); ++i) bytes += DataBufferSize(source, i);
+  return bytes;
+}
+
 Result<ViewUsage> MeasureViews(const ArrowArray& source, int64_t offset, int64_t length) {
   if (source.n_buffers < 3 || (length > 0 && source.buffers[1] == nullptr)) {
     return BrokenArray("a view array of too few buffers");
   }
   ViewUsage usage;
   const int64_t buffers = DataBufferCount(source);
-  for (int64_t i = 0; i < buffers; ++i) usage.buffer_bytes += DataBufferSize(source, i);
+  usage.buffer_bytes = DataBytes(source);
   const StringView* views = ViewsOf(source);
   for (int64_t i = offset; i < offset + length; ++i) {
     const StringView& view = views[i];

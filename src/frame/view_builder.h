@@ -34,6 +34,9 @@ struct ViewUsage {
 // Errors: kInvalidArgument for a view outside of its buffers.
 Result<ViewUsage> MeasureViews(const ArrowArray& source, int64_t offset, int64_t length);
 
+// The bytes of all data buffers of a view array.
+int64_t DataBytes(const ArrowArray& source);
+
 // The string at row `index`, counted from the buffers. REQUIRES: measured before; not null.
 std::string_view ViewAt(const ArrowArray& source, int64_t index);
 
