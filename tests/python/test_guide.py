@@ -113,7 +113,16 @@ def test_every_block_runs_and_says_what_the_guide_says(guide):
     assert "Entry Count: 7" in printed
 
 
-def test_the_same_through_the_command_line(tmp_path):
+@pytest.mark.parametrize(
+    "rustybt",
+    [
+        pytest.param(None, id="as-it-is"),
+        pytest.param("installed", id="beside-rustybt", marks=pytest.mark.rustybt),
+    ],
+)
+def test_the_same_through_the_command_line(tmp_path, rustybt):
+    if rustybt is not None:
+        assert switch.real_rustybt_installed()
     program = tmp_path / "guide.py"
     program.write_text(STUBS + "\n".join(python_blocks()))
     done = subprocess.run(

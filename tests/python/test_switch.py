@@ -266,6 +266,32 @@ def test_a_failing_script_shows_its_own_traceback(tmp_path):
     assert 'fails.py", line 2, in f' in done.stderr
 
 
+@pytest.mark.rustybt
+def test_beside_the_real_rustybt(tmp_path):
+    (tmp_path / "script.py").write_text(
+        textwrap.dedent(
+            """
+            import barcache.rustybt
+            from rustybt.data.polars.cache_manager import CacheManager
+            from rustybt.data.polars.metadata_catalog import ParquetMetadataCatalog
+            print(CacheManager.__module__, ParquetMetadataCatalog.__module__)
+            barcache.rustybt.uninstall()
+            from rustybt.data.polars import cache_manager
+            print(cache_manager.CacheManager.__module__)
+            barcache.rustybt.install()
+            print(cache_manager.CacheManager.__module__)
+            """
+        )
+    )
+    done = run("script.py", folder=tmp_path)
+    assert done.stdout.splitlines()[-3:] == [
+        "barcache.cache_manager rustybt.data.polars.metadata_catalog",
+        "rustybt.data.polars.cache_manager",
+        "barcache.cache_manager",
+    ]
+    assert "was imported before the switch was turned on" in done.stderr
+
+
 def test_nothing_named_rustybt_is_shipped():
     beside_barcache = Path(barcache.__file__).parent.parent / "rustybt"
     assert is_the_real_one(beside_barcache) or not beside_barcache.exists()
