@@ -19,6 +19,31 @@ constexpr uint64_t kGolden = 0x9e3779b97f4a7c15u;
 
 uint64_t Spread(uint64_t bits) { return bits * kGolden; }
 
+// A view as two words. Those of short strings say all about them; those of long ones, where they
+// lie.
+struct ViewWords {
+  uint64_t low = 0;
+  uint64_t high = 0;
+  bool operator==(const ViewWords&) const = default;
+  bool is_short() const { return static_cast<uint32_t>(low) <= kMaxInlineSize; }
+};
+
+ViewWords WordsAt(const ArrowArray& array, size_t row) {
+  ViewWords words;
+  std::memcpy(&words, static_cast<const uint8_t*>(array.buffers[1]) + row * kViewSize, kViewSize);
+  return words;
+}
+
+uint64_t HashAt(const ArrowArray& array, size_t row, const ViewWords& words) {
+  if (words.is_short()) return Spread(Spread(words.low) ^ words.high);
+  return Spread(std::hash<std::string_view>()(StringAt(array, row)));
+}
+
+bool SameStrings(const ArrowArray& array, size_t row, const ViewWords& words, size_t other) {
+  if (WordsAt(array, other) == words) return true;
+  return !words.is_short() && StringAt(array, row) == StringAt(array, other);
+}
+
 bool IsHopeless(size_t seen, size_t distinct) {
   return seen == kProbe && distinct > kProbe / 10 * 9;
 }
@@ -91,18 +116,18 @@ bool ValueDictionary::Build(const uint8_t* values, size_t count, size_t width, s
 bool ValueDictionary::BuildStrings(const ArrowArray& array, const uint8_t* validity, size_t limit) {
   const size_t rows = static_cast<size_t>(array.length);
   Start(rows);
-  std::string_view previous;
+  ViewWords previous;
   uint32_t index = 0;
   size_t count = 0;
   for (size_t row = 0; row < rows; ++row) {
     if (validity != nullptr && !GetBit(validity, row)) continue;
-    const std::string_view value = StringAt(array, row);
+    const ViewWords value = WordsAt(array, row);
     if (count == 0 || value != previous) {
       if (IsHopeless(count, size_)) return false;
-      const uint64_t hash = Spread(std::hash<std::string_view>()(value));
+      const uint64_t hash = HashAt(array, row, value);
       const size_t mask = slots_.size() - 1;
       size_t slot = SlotOf(hash);
-      while (slots_[slot] != 0 && StringAt(array, string_rows_[slots_[slot] - 1]) != value) {
+      while (slots_[slot] != 0 && !SameStrings(array, row, value, string_rows_[slots_[slot] - 1])) {
         slot = (slot + 1) & mask;
       }
       if (slots_[slot] == 0) {
@@ -110,7 +135,7 @@ bool ValueDictionary::BuildStrings(const ArrowArray& array, const uint8_t* valid
         slots_[slot] = static_cast<uint32_t>(++size_);
         string_rows_.push_back(row);
         string_hashes_.push_back(hash);
-        AppendPlainString(value, values_);
+        AppendPlainString(StringAt(array, row), values_);
         index = static_cast<uint32_t>(size_ - 1);
         GrowIfFull([&](size_t k) { return string_hashes_[k]; });
       } else {

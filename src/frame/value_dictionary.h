@@ -43,8 +43,9 @@ class ValueDictionary {
   std::vector<uint32_t> slots_;  // Index + 1; 0: free. A power of two, at most half full.
   std::vector<uint32_t> indices_;
   ByteSink values_;
+  // Of each distinct string: its hash, and the row where it was met first.
   std::vector<uint64_t> string_hashes_;
-  std::vector<size_t> string_rows_;  // Where each distinct string was met first.
+  std::vector<size_t> string_rows_;
 };
 
 }  // namespace barcache
