@@ -190,6 +190,15 @@ def test_show_reads_no_file_outside_the_cache(filled: Path) -> None:
     assert "rows" not in found["file"]
 
 
+def test_show_parses_nothing_that_was_not_put(filled: Path) -> None:
+    damage(filled, AAPL)
+    found = json.loads(run("show", AAPL, str(filled), "--json").stdout)
+    assert "wrong bytes" in found["file"]["problem"]
+    assert "rows" not in found["file"]
+    next((filled / "cache").glob(f"{MSFT}~*.parquet")).unlink()
+    assert "missing" in run("show", MSFT, str(filled)).stdout
+
+
 def test_looking_changes_and_creates_nothing(filled: Path) -> None:
     before = contents(filled)
     for arguments in (["stats"], ["ls"], ["verify"], ["doctor"], ["show", AAPL]):
@@ -199,7 +208,14 @@ def test_looking_changes_and_creates_nothing(filled: Path) -> None:
 
 
 def test_looking_at_nothing_creates_nothing(tmp_path: Path) -> None:
-    for command in (["stats"], ["ls"], ["verify"], ["show", "key"], ["evict"], ["clear", "--all"]):
+    for command in (
+        ["stats"],
+        ["ls"],
+        ["verify"],
+        ["show", "key"],
+        ["evict", "--max-size", "1"],
+        ["clear", "--all"],
+    ):
         done = run(*command, str(tmp_path / "none"), *(["--yes"] if command[0] == "clear" else []))
         assert done.returncode == 2, command
         assert "none" in done.stderr
@@ -291,7 +307,9 @@ def test_verify_finds_and_repairs(filled: Path) -> None:
 
 
 def test_evict(filled: Path) -> None:
-    assert json.loads(run("evict", str(filled), "--json").stdout)["evicted"] == 0
+    assert run("evict", str(filled)).returncode == 2  # No limit is guessed.
+    roomy = run("evict", str(filled), "--max-size", "1GB", "--json")
+    assert json.loads(roomy.stdout)["evicted"] == 0
     done = run("evict", str(filled), "--max-size", "1", "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)

@@ -6,7 +6,6 @@ by BARCACHE_DB and BARCACHE_CACHE_DIR. Those that only look open it read-only.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -19,7 +18,7 @@ import click
 
 from barcache import __version__
 from barcache.cli.arguments import Age, Location, Size, location_options, required
-from barcache.cli.describe import describe_entry, describe_request
+from barcache.cli.describe import describe_entry, describe_request, parsed_request
 from barcache.cli.output import (
     Column,
     console,
@@ -157,8 +156,7 @@ def ls(
 
 
 def _with_parsed_request(row: dict[str, Any]) -> dict[str, Any]:
-    request = row.get("request") or None
-    return {**row, "request": json.loads(request) if request else None}
+    return {**row, "request": parsed_request(row.get("request", ""))}
 
 
 @barcache.command()
@@ -257,9 +255,8 @@ def verify(location: Location | None, repair: bool, as_json: bool) -> int:
 @click.option(
     "--max-size",
     type=Size(),
-    default="10GB",
-    show_default=True,
-    help="The size to come down to. No cache remembers its limit: give your manager's.",
+    required=True,
+    help="The size to come down to, as 5GB. No cache remembers its limit: give your manager's.",
 )
 @click.option(
     "--policy", type=click.Choice(["lru", "size", "hybrid"]), default="lru", show_default=True

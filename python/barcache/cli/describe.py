@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+
+def parsed_request(request_json: str) -> Any:
+    """The request as JSON gives it; None if there is none, the text itself if it is not JSON."""
+    if not request_json:
+        return None
+    try:
+        return json.loads(request_json)
+    except ValueError:
+        return request_json
 
 
 def describe_request(request_json: str) -> str:
@@ -57,10 +68,13 @@ class DescribedEntry:
 
 
 def describe_entry(row: dict[str, Any], cache_directory: Path) -> DescribedEntry:
-    """Reads the footer of the entry's file. What cannot be read is told, not raised."""
+    """Checks the entry's file and reads its footer. What is wrong is told, not raised.
+
+    Whoever wrote the catalog chose the name: nothing outside the cache directory is opened, and
+    nothing is parsed whose bytes are not those that were put.
+    """
     name = row["parquet_path"]
     path = cache_directory / name
-    # Whoever wrote the catalog chose the name: nothing outside the cache directory is opened.
     if Path(name).name != name or path.is_symlink():
         return DescribedEntry(str(path), "the name leads out of the cache directory")
     if not path.is_file():
@@ -68,8 +82,11 @@ def describe_entry(row: dict[str, Any], cache_directory: Path) -> DescribedEntry
     from pyarrow import ArrowException, parquet
 
     try:
-        footer = parquet.read_metadata(path)
-        schema = footer.schema.to_arrow_schema()
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != row["checksum"]:
+                return DescribedEntry(str(path), "wrong bytes; the next read drops the entry")
+            footer = parquet.read_metadata(file)
+            schema = footer.schema.to_arrow_schema()
     except (ArrowException, OSError) as error:
         return DescribedEntry(str(path), f"not a readable Parquet file: {error}")
     return DescribedEntry(
