@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -220,6 +221,20 @@ def test_looking_at_nothing_creates_nothing(tmp_path: Path) -> None:
         assert done.returncode == 2, command
         assert "none" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cache_of_rustybt_is_read_and_left_as_it_is(tmp_path: Path) -> None:
+    place = tmp_path / "rustybt"
+    shutil.copytree(Path(__file__).parent / "data" / "rustybt-0.3.3-cache", place)
+    before = contents(place)
+    listed = json.loads(run("ls", str(place), "--json").stdout)
+    assert AAPL in [row["cache_key"] for row in listed]
+    shown = run("show", AAPL, str(place)).stdout
+    assert "written by\tRustyBT" in shown
+    assert "bt-001, bt-002" in shown
+    assert run("verify", str(place)).returncode == 0
+    assert json.loads(run("stats", str(place), "--json").stdout)["entry_count"] == len(listed)
+    assert contents(place) == before
 
 
 # --- naming a cache -------------------------------------------------------------------------
