@@ -11,15 +11,13 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import barcache
 import polars as pl
 import pytest
 from barcache import CacheManager
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 AAPL = "4ff5fe09fae53c37"
 MSFT = "b73988a4ad36b973"
