@@ -1,7 +1,8 @@
-// The flat codec: small frames of flat columns as plain Parquet, written and read by hand.
+// The flat codec: frames of flat columns as plain Parquet, written and read by hand.
 //
-// One row group, one data page V1 a column, BYTE_STREAM_SPLIT or PLAIN, Snappy. Columns without a
-// null are REQUIRED, others OPTIONAL. docs/on-disk-format.md describes the file.
+// One row group, data pages V1, Snappy. Below 1024 rows a column is one page in BYTE_STREAM_SPLIT
+// or PLAIN; above, its values choose among these, a dictionary and DELTA_BINARY_PACKED, in pages
+// of 32768 rows. Columns without a null are REQUIRED, others OPTIONAL.
 //
 // Thread safety: all functions may be called from any thread, also in a forked child.
 #pragma once
@@ -21,7 +22,8 @@
 
 namespace barcache {
 
-// True when EncodeFlat takes this frame: few enough rows and bytes, each column of a flat type.
+// True when EncodeFlat takes this frame: at most 64 Mi rows and 512 MB of strings, each column
+// of a flat type.
 // Cheap: looks at the strings' lengths, at no other value.
 bool FlatCodecTakes(const FrameData& frame);
 
@@ -30,13 +32,12 @@ bool FlatCodecTakes(const FrameData& frame);
 // Errors: kOutOfMemory.
 Result<ByteBuffer> EncodeFlat(const FrameData& frame, const KeyValues& key_values);
 
-// Decodes a file of that shape, whoever wrote it. nullopt: another shape (dictionary pages, several
-// row groups, nested columns, another compression, types that Arrow's own schema refines).
-// `footer` is what ParseFooter made of `bytes`.
-// `stored_schema` (may be null): a struct schema whose children, found by name, give the exact
-// types, instead of those that Parquet's own types mean; their metadata is copied.
-// `columns` (may be null): only these, in this order.
-// Errors: kCorruption; kOverBudget; kOutOfMemory; kInvalidArgument for an unknown column.
+// Decodes a file of that shape, whoever wrote it. nullopt: another shape (several row groups,
+// nested columns, other encodings or compression, types that Arrow's own schema refines). `footer`
+// is what ParseFooter made of `bytes`. `stored_schema` (may be null): a struct schema whose
+// children, found by name, give the exact types, instead of those that Parquet's own types mean;
+// their metadata is copied. `columns` (may be null): only these, in this order. Errors:
+// kCorruption; kOverBudget; kOutOfMemory; kInvalidArgument for an unknown column.
 Result<std::optional<Frame>> DecodeFlat(std::span<const uint8_t> bytes, const ParquetFooter& footer,
                                         const ArrowSchema* stored_schema,
                                         const DecodeLimits& limits,

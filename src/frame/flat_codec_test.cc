@@ -194,6 +194,17 @@ TEST(FlatCodec, EncodingsFollowTheValues) {
   ExpectSame(*batch, *decoded);
 }
 
+TEST(FlatCodec, NullsAreCountedInTheBitmap) {
+  const auto batch = AllTypes(100, 0.5);
+  const auto data = ToFrameData(*batch);
+  for (int64_t i = 0; i < data->array.n_children; ++i) data->array.children[i]->null_count = 7;
+  const auto bytes = EncodeFlat(*data, {});
+  ASSERT_TRUE(bytes.ok());
+  auto frame = Decode(bytes->bytes());
+  ASSERT_TRUE(frame.ok() && frame->has_value());
+  ExpectSame(*batch, *ToBatch(**frame));
+}
+
 TEST(FlatCodec, LongTextsMakeManyPages) {
   arrow::StringViewBuilder builder;
   for (int i = 0; i < 3000; ++i) {

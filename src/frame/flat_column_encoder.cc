@@ -54,8 +54,13 @@ FlatColumn FlatColumnOf(const ArrowSchema& schema, const ArrowArray& array) {
   column.name = schema.name == nullptr ? "" : schema.name;
   column.type = *FlatTypeOfFormat(schema.format);
   column.num_rows = static_cast<size_t>(array.length);
-  column.num_values = column.num_rows - static_cast<size_t>(array.null_count);
-  if (array.null_count > 0) column.validity = static_cast<const uint8_t*>(array.buffers[0]);
+  column.num_values = column.num_rows;
+  if (array.null_count != 0 && array.buffers[0] != nullptr) {
+    // The bits, not the producer's count, say how many values there are.
+    const uint8_t* validity = static_cast<const uint8_t*>(array.buffers[0]);
+    column.num_values = CountBits(validity, 0, column.num_rows);
+    if (column.num_values < column.num_rows) column.validity = validity;
+  }
   column.array = &array;
   return column;
 }

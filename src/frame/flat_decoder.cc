@@ -74,6 +74,14 @@ class Decoder {
                                               "; remove the file, or restore it from its source");
   }
 
+  Status OverBudget(size_t size) const {
+    return Status(ErrorCode::kOverBudget,
+                  "a page of the Parquet column '" + std::string(plan_->name) + "' has " +
+                      std::to_string(size) + " bytes, more than the limit of " +
+                      std::to_string(limits_.max_decoded_bytes) +
+                      "; raise the limit for decoded frames");
+  }
+
   std::span<const uint8_t> bytes_;
   SnappyCodec snappy_;
   FlatFrameBuilder& builder_;
@@ -138,11 +146,7 @@ Result<std::span<const uint8_t>> Decoder::Decompress(const PageHeader& header,
     return Corrupt("a page states a size that its bytes cannot have");
   }
   if (int64_t{header.uncompressed_size_bytes} > limits_.max_decoded_bytes) {
-    return Status(ErrorCode::kOverBudget,
-                  "a page of the Parquet column '" + std::string(plan_->name) + "' has " +
-                      std::to_string(size) + " bytes, more than the limit of " +
-                      std::to_string(limits_.max_decoded_bytes) +
-                      "; raise the limit for decoded frames");
+    return OverBudget(size);
   }
   page_.Clear();
   uint8_t* page = page_.Reserve(size + kStringSlack);
@@ -204,16 +208,20 @@ Result<const uint8_t*> Decoder::StoredValues(const Page& page, uint8_t* target) 
     if (page.values.size() < size) return Corrupt("a page has fewer values than it announces");
     return page.values.data();
   }
+  const bool is_delta = page.encoding == ParquetEncoding::kDeltaBinaryPacked;
+  if (!is_delta && page.values.size() != size) {
+    return Corrupt("a page has not the values that it announces");
+  }
   if (target == nullptr) {
+    if (size > static_cast<size_t>(limits_.max_decoded_bytes)) return OverBudget(size);
     values_.Clear();
     target = values_.Reserve(size);
   }
-  if (page.encoding == ParquetEncoding::kDeltaBinaryPacked) {
+  if (is_delta) {
     if (!DecodeDeltas(page.values, page.num_values, width, target)) {
       return Corrupt("its differences are not those that a page announces");
     }
   } else {
-    if (page.values.size() != size) return Corrupt("a page has not the values that it announces");
     JoinByteStreams(page.values.data(), page.num_values, width, target);
   }
   return const_cast<const uint8_t*>(target);

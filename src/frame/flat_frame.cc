@@ -1,6 +1,9 @@
 // Layout and life of a decoded frame's memory; see the header for the promises.
 #include "frame/flat_frame.h"
 
+#include <stdlib.h>
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -18,6 +21,8 @@ namespace barcache {
 namespace {
 
 constexpr size_t kAlignment = 64;
+constexpr size_t kHugePage = 2 << 20;
+constexpr size_t kHugeSize = 16 << 20;
 constexpr size_t kBuffersPerColumn = 3;  // Validity, values or views, variadic sizes.
 
 struct FreeDeleter {
@@ -25,8 +30,14 @@ struct FreeDeleter {
 };
 using Block = std::unique_ptr<uint8_t, FreeDeleter>;
 
+// First touch of fresh memory costs more than decoding into it: large frames ask for huge pages.
 Block AllocateAligned(size_t size) {
-  return Block(static_cast<uint8_t*>(std::aligned_alloc(kAlignment, size)));
+  void* memory = nullptr;
+  const size_t alignment = size >= kHugeSize ? kHugePage : kAlignment;
+  if (posix_memalign(&memory, alignment, size) != 0) return nullptr;
+  // Only advice: without huge pages the memory is as good.
+  if (size >= kHugeSize) madvise(memory, size, MADV_HUGEPAGE);
+  return Block(static_cast<uint8_t*>(memory));
 }
 
 constexpr size_t RoundUp(size_t size) { return (size + kAlignment - 1) & ~(kAlignment - 1); }
