@@ -22,6 +22,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
+from barcache.errors import BarcacheError
 from barcache.events import log_event
 from barcache.sqlite_copies import same_sqlite
 
@@ -227,8 +228,12 @@ class CatalogEngine:
         if core is None or self._read_only or core.closed:
             return
         # While a connection of ours writes, the core would wait for it: they then appear later.
-        if not any(_writes(connection) for connection in list(self._live)):
+        if any(_writes(connection) for connection in list(self._live)):
+            return
+        try:
             core.flush()
+        except BarcacheError as error:  # A query must not fail for what it did not ask.
+            log_event(logging.WARNING, "pending_uses_not_written", reason=str(error))
 
     def _connect_stdlib(self) -> sqlite3.Connection:
         with _fork_gate:

@@ -374,6 +374,22 @@ def test_a_session_that_writes_does_not_block_the_catalog(cache):
     assert cache.backtests("key1") == ["bt"]
 
 
+def test_a_query_answers_although_pending_links_cannot_be_written(tmp_path, events):
+    options = {"busy_timeout_s": 0.05}
+    with CacheManager(str(tmp_path / "m.db"), str(tmp_path / "c"), **options) as cache:
+        cache.put_cached_data("key1", frame(1.0), dataset_id=1)
+        other = sqlite3.connect(cache.db_path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        cache.get_cached_data("key1", backtest_id="bt")
+        assert len(cache.metadata_catalog.get_cache_entries()) == 1
+        assert events.named("pending_uses_not_written")
+        other.execute("ROLLBACK")
+        other.close()
+        with cache.metadata_catalog.engine.connect() as connection:
+            links = sa.text("SELECT backtest_id FROM backtest_cache_links")
+            assert connection.scalars(links).all() == ["bt"]
+
+
 def test_memory_cache_shares_its_database_with_the_engine(tmp_path, own_driver):
     with CacheManager(":memory:", str(tmp_path / "cache")) as cache:
         cache.metadata_catalog = ParquetMetadataCatalog(
