@@ -266,6 +266,7 @@ class CatalogEngine:
         self._live.add(connection)
         cursor = connection.cursor()
         cursor.execute("PRAGMA wal_autocheckpoint=0")
+        cursor.execute("PRAGMA trusted_schema=OFF")  # The file may come from anywhere.
         if self._read_only:
             cursor.execute("PRAGMA query_only=ON")
         cursor.close()

@@ -277,9 +277,10 @@ def test_every_commit_is_announced(owner):
         ]
 
 
-def test_the_log_is_never_checkpointed_by_the_engine(engine):
+def test_connections_neither_checkpoint_nor_trust_the_schema(engine):
     with engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar() == 0
+        assert connection.exec_driver_sql("PRAGMA trusted_schema").scalar() == 0
 
 
 def test_memory_database_is_shared_by_the_pool():
