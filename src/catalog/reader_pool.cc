@@ -1,24 +1,29 @@
 // Lending connections. See reader_pool.h.
 #include "catalog/reader_pool.h"
 
-#include <mutex>
+#include <time.h>
 
 namespace barcache {
 
 namespace {
 // More threads than this at once each pay for opening a connection.
 constexpr size_t kMaxIdle = 16;
+
+void Pause() {
+  const timespec pause{0, 50'000};
+  nanosleep(&pause, nullptr);
+}
 }  // namespace
 
 Result<ReaderPool::Lease> ReaderPool::Take() {
-  {
+  for (;; Pause()) {
     MutexLock lock(mutex_);
+    if (closing_) continue;  // A fork waits for the others to come back.
     ++lent_;
-    if (!idle_.empty()) {
-      Lease lease(this, std::move(idle_.back()));
-      idle_.pop_back();
-      return lease;
-    }
+    if (idle_.empty()) break;
+    Lease lease(this, std::move(idle_.back()));
+    idle_.pop_back();
+    return lease;
   }
   Result<std::unique_ptr<SqliteConnection>> connection = connect_();
   if (!connection.ok()) {
@@ -35,7 +40,6 @@ void ReaderPool::Return(std::unique_ptr<SqliteConnection> connection) {
   if (connection != nullptr) {
     (idle_.size() < kMaxIdle ? idle_.emplace_back() : surplus) = std::move(connection);
   }
-  if (lent_ == 0) all_returned_.notify_all();
 }
 
 void ReaderPool::Add(std::unique_ptr<SqliteConnection> connection) {
@@ -51,7 +55,12 @@ void ReaderPool::Clear() {
 
 void ReaderPool::LockIdle() {
   mutex_.lock();
-  all_returned_.wait(mutex_, [this] { return lent_ == 0; });
+  closing_ = true;
+  while (lent_ != 0) {
+    mutex_.unlock();
+    Pause();
+    mutex_.lock();
+  }
 }
 
 void ReaderPool::CloseKeepingWal() {
@@ -59,6 +68,9 @@ void ReaderPool::CloseKeepingWal() {
   idle_.clear();
 }
 
-void ReaderPool::Unlock() { mutex_.unlock(); }
+void ReaderPool::Unlock() {
+  closing_ = false;
+  mutex_.unlock();
+}
 
 }  // namespace barcache

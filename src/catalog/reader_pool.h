@@ -3,7 +3,6 @@
 // Thread safety: all methods from any thread.
 #pragma once
 
-#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <utility>
@@ -50,7 +49,8 @@ class ReaderPool {
   // Closes the idle connections.
   void Clear();
 
-  // Waits until no connection is lent, and hands out none until Unlock.
+  // Waits until no connection is lent, and hands out none until Unlock. Without a condition
+  // variable, whose inner state could be torn by the fork that this is for.
   void LockIdle() BARCACHE_NO_THREAD_SAFETY_ANALYSIS;
   // REQUIRES: LockIdle. Closes every connection, leaving the write-ahead log as it is.
   void CloseKeepingWal() BARCACHE_NO_THREAD_SAFETY_ANALYSIS;
@@ -61,9 +61,9 @@ class ReaderPool {
 
   const Connector connect_;
   Mutex mutex_;
-  std::condition_variable_any all_returned_;
   std::vector<std::unique_ptr<SqliteConnection>> idle_ BARCACHE_GUARDED_BY(mutex_);
   int lent_ BARCACHE_GUARDED_BY(mutex_) = 0;
+  bool closing_ BARCACHE_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace barcache
