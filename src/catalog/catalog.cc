@@ -355,7 +355,7 @@ const char* Catalog::sqlite_version() { return SqliteVersion(); }
 
 // --- fork ----------------------------------------------------------------------------------
 
-void Catalog::BeforeFork() {
+void Catalog::BeforeFork() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
   Impl& impl = *impl_;
   impl.write_mutex.lock();
   impl.watch_mutex.lock();
@@ -370,7 +370,7 @@ void Catalog::BeforeFork() {
   impl.readers.CloseKeepingWal();
 }
 
-void Catalog::AfterFork(bool in_child) {
+void Catalog::AfterFork(bool in_child) BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
   Impl& impl = *impl_;
   impl.epochs->AfterFork(in_child);
   impl.readers.Unlock();

@@ -85,7 +85,8 @@ CatalogWriter::~CatalogWriter() = default;
 
 // --- begin and commit ----------------------------------------------------------------------
 
-Result<CatalogWriter> Catalog::BeginWrite() {
+// The writer's state, not this function, gives the lock back.
+Result<CatalogWriter> Catalog::BeginWrite() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
   if (impl_->options.read_only) {
     return Status(ErrorCode::kReadOnly, "catalog " + impl_->name +
                                             ": opened read-only; open it without read_only to "
