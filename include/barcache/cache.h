@@ -20,6 +20,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "barcache/cache_key.h"
@@ -58,6 +59,15 @@ struct Hit {
   bool hot = false;
 };
 
+// One frame of PutMany.
+struct PutItem {
+  std::string key;
+  Frame frame;
+};
+
+// One hit of GetMany: the place of its key in the list asked for, and the frame.
+using IndexedHit = std::pair<size_t, Hit>;
+
 class Cache {
  public:
   using EventSink = std::function<void(const Event&)>;
@@ -83,6 +93,15 @@ class Cache {
   // tier is within its capacity. Once it returns Ok the entry survives kill -9; on error the
   // earlier entry, if any, is still there.
   Status Put(std::string_view key, const Frame& frame, const PutOptions& options = {});
+
+  // As Get for each key, read side by side. `ready` is called on this thread with hits as they
+  // come, some at a time, in any order; a key without a call was a miss.
+  Status GetMany(const std::vector<std::string>& keys, const GetOptions& options,
+                 const std::function<void(const std::vector<IndexedHit>&)>& ready);
+
+  // As Put for each item in turn, but encoded side by side and stored in one transaction: on
+  // error none of them is stored.
+  Status PutMany(const std::vector<PutItem>& items, const PutOptions& options = {});
 
   // Generates the key and remembers the request, so that a Put of that key can store it.
   Result<std::string> GenerateKey(const DataRequest& request);

@@ -13,17 +13,17 @@ import html
 import json
 import os
 import pickle
+import time
 import weakref
+from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import polars as pl
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from barcache import _core, session_stats
 from barcache.conversion import frame_to_put
-from barcache.errors import ForkedPolars, InvalidArgument, InvalidType
+from barcache.errors import InvalidArgument, InvalidType
 from barcache.session_stats import SessionStats
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from barcache.metadata_catalog import ParquetMetadataCatalog
 
 BYTES_PER_MB = 1024 * 1024
+DAY_S = 86_400
 DURABILITIES = ("normal", "full")
 
 _open_managers: weakref.WeakSet[CacheManager] = weakref.WeakSet()
@@ -64,7 +65,7 @@ class CacheManager(_core.CacheCore):
     Safe with threads, with several processes on one directory, and across fork. Any attribute
     may be set on a manager.
 
-    >>> import tempfile
+    >>> import tempfile, polars as pl
     >>> folder = tempfile.mkdtemp()
     >>> cache = CacheManager(db_path=f"{folder}/metadata.db", cache_directory=f"{folder}/cache")
     >>> cache.put_cached_data("key1", pl.DataFrame({"close": [1.0, 2.0]}), dataset_id=1)
@@ -175,26 +176,60 @@ class CacheManager(_core.CacheCore):
             df: A Polars DataFrame or LazyFrame, a pandas DataFrame, a pyarrow Table or
                 RecordBatch, or anything with ``__arrow_c_stream__``.
             dataset_id: Row of ``datasets`` that the frame belongs to; not enforced.
-            backtest_id: Links the entry to this backtest.
+            backtest_id: Links the entry to this backtest; None or ``""`` to none.
 
         Raises:
             UnsupportedFrame: a type that could not come back exactly (Object, Int128, ...).
             InvalidArgument, InvalidType: what the message names.
             CacheFull, CacheIOError, CatalogBusy, ReadOnly.
         """
-        if isinstance(dataset_id, bool) or not hasattr(dataset_id, "__index__"):
-            raise InvalidType(f"dataset_id must be an int, not {type(dataset_id).__name__}")
+        _require_text("cache_key", cache_key)
+        number = _dataset_number(dataset_id)
         if backtest_id is not None:
-            _require_backtest(backtest_id)
-        number = int(dataset_id)
-        if isinstance(df, pl.LazyFrame):
-            df = _collect(df)
-        if isinstance(df, pl.DataFrame):
-            _refuse_objects(df)
-            self._put_frame(cache_key, df, True, number, backtest_id, "")
-            return
+            _require_text("backtest_id", backtest_id)
         frame = frame_to_put(df)
-        self._put_frame(cache_key, frame.data, False, number, backtest_id, frame.origin)
+        linked = backtest_id or None
+        self._put_frames(
+            [(cache_key, frame.data, frame.is_polars, frame.origin)], number, linked
+        )
+
+    def put_many(
+        self,
+        frames: Mapping[str, Any] | Iterable[tuple[str, Any]],
+        dataset_id: int,
+        backtest_id: str | None = None,
+    ) -> None:
+        """Store several frames by key: encoded side by side, in one transaction.
+
+        If this raises, none of them is stored. Of two frames for one key the later one stands.
+
+        Args:
+            frames: A mapping from key to frame, or pairs of them; frames as for put_cached_data.
+            dataset_id: As for put_cached_data, for all of them.
+            backtest_id: Links every entry to this backtest.
+
+        Raises:
+            As put_cached_data.
+
+        >>> import tempfile, polars as pl
+        >>> cache = CacheManager(":memory:", tempfile.mkdtemp())
+        >>> bars = pl.DataFrame({"close": [1.0]})
+        >>> cache.put_many({"AAPL": bars, "MSFT": bars}, dataset_id=1)
+        >>> [df.height if df is not None else None for df in cache.get_many(["AAPL", "GOOG"])]
+        [1, None]
+        >>> cache.close()
+        """
+        number = _dataset_number(dataset_id)
+        if backtest_id is not None:
+            _require_text("backtest_id", backtest_id)
+        pairs = frames.items() if isinstance(frames, Mapping) else frames
+        ready: list[tuple[str, Any, bool, str]] = []
+        for cache_key, df in pairs:
+            _require_text("cache_key", cache_key)
+            frame = frame_to_put(df)
+            ready.append((cache_key, frame.data, frame.is_polars, frame.origin))
+        if ready:
+            self._put_frames(ready, number, backtest_id or None)
 
     @contextlib.contextmanager
     def backtest(self, backtest_id: str) -> Iterator[Self]:
@@ -202,7 +237,7 @@ class CacheManager(_core.CacheCore):
 
         The block binds the current thread or task only. An explicit ``backtest_id`` wins.
 
-        >>> import tempfile
+        >>> import tempfile, polars as pl
         >>> cache = CacheManager(":memory:", tempfile.mkdtemp())
         >>> with cache.backtest("bt-001"):
         ...     cache.put_cached_data("key1", pl.DataFrame({"close": [1.0]}), dataset_id=1)
@@ -222,7 +257,7 @@ class CacheManager(_core.CacheCore):
             self._end_backtest()
 
     def backtests(self, cache_key: str) -> list[str]:
-        """The backtests linked to an entry, in the order of their first use."""
+        """The backtests linked to an entry, in alphabetical order."""
         return self._backtests(cache_key)
 
     def entries(self, backtest_id: str | None = None) -> list[str]:
@@ -252,14 +287,14 @@ class CacheManager(_core.CacheCore):
         """
         first = _day_seconds("start_date", start_date)
         last = _day_seconds("end_date", end_date)
-        if first is not None and last is not None and last < first:
+        if first is not None and last is not None and last // DAY_S < first // DAY_S:
             raise InvalidArgument(f"end_date {end_date} is before start_date {start_date}")
         return self._statistics(first, last)
 
     @property
     def session_stats(self) -> SessionStats:
         """hit_count, miss_count, hot_hits and cold_hits of this run."""
-        return SessionStats(self, self._session_stats())
+        return SessionStats(self)
 
     @session_stats.setter
     def session_stats(self, counters: dict[str, int]) -> None:
@@ -325,8 +360,36 @@ class CacheManager(_core.CacheCore):
     def _get_total_cache_size_mb(self) -> float:
         return self._total_size_bytes() / BYTES_PER_MB
 
+    # Names of RustyBT's own, which its users have called as well.
+
     def _delete_cache_entry(self, cache_key: str) -> None:
         self._erase(cache_key)
+
+    def _update_cache_access(self, cache_key: str) -> None:
+        entries = self.metadata_catalog.cache_entries
+        with self.metadata_catalog.engine.begin() as connection:
+            connection.execute(
+                entries.update()
+                .where(entries.c.cache_key == cache_key)
+                .values(last_accessed=int(time.time()), access_count=entries.c.access_count + 1)
+            )
+
+    def _evict_lru(self) -> None:
+        self._evict_by("lru")
+
+    def _evict_by_size(self) -> None:
+        self._evict_by("size")
+
+    def _evict_hybrid(self) -> None:
+        self._evict_by("hybrid")
+
+    def _evict_by(self, policy: str) -> None:
+        chosen = self.eviction_policy
+        self.eviction_policy = policy
+        try:
+            self._evict()
+        finally:
+            self.eviction_policy = chosen
 
     # --- settings --------------------------------------------------------------------------
 
@@ -471,38 +534,6 @@ def _reopen(cls: type[CacheManager], settings: dict[str, Any]) -> CacheManager:
     return cls(**settings)
 
 
-def _collect(lazy: pl.LazyFrame) -> pl.DataFrame:
-    if _core.in_forked_child():
-        raise ForkedPolars(
-            "Polars cannot run the query of a LazyFrame in a forked child process: collect it "
-            "before the fork, or start processes with the method 'spawn'"
-        )
-    return lazy.collect()
-
-
-def _refuse_objects(df: pl.DataFrame) -> None:
-    """Object columns leave Polars as raw pointers, without an error: refuse them by dtype."""
-    from barcache.errors import UnsupportedFrame
-
-    for name, dtype in df.schema.items():
-        if dtype.is_nested() or dtype == pl.Object:
-            found = _find_object(dtype)
-            if found:
-                raise UnsupportedFrame(
-                    f"column {name!r} has the Polars type {dtype}, whose Python objects cannot be "
-                    "stored: convert it to a plain type before put"
-                )
-
-
-def _find_object(dtype: Any) -> bool:
-    if dtype == pl.Object:
-        return True
-    inner = getattr(dtype, "inner", None)
-    if inner is not None and _find_object(inner):
-        return True
-    return any(_find_object(field.dtype) for field in getattr(dtype, "fields", ()))
-
-
 def _require_text(name: str, value: object) -> None:
     if not isinstance(value, str):
         raise InvalidType(f"{name} must be a str, not {type(value).__name__}")
@@ -512,6 +543,15 @@ def _require_backtest(backtest_id: object) -> None:
     _require_text("backtest_id", backtest_id)
     if backtest_id == "":
         raise InvalidArgument('backtest_id="" names no backtest: pass its id, or None')
+
+
+def _dataset_number(dataset_id: object) -> int:
+    if isinstance(dataset_id, bool) or not isinstance(dataset_id, SupportsIndex):
+        raise InvalidType(f"dataset_id must be an int, not {type(dataset_id).__name__}")
+    number = dataset_id.__index__()
+    if not -(2**63) <= number < 2**63:
+        raise InvalidArgument(f"dataset_id={number} does not fit into 64 bits: use a smaller one")
+    return number
 
 
 def _number(name: str, value: object) -> float:

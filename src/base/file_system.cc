@@ -254,6 +254,12 @@ Result<std::optional<ByteBuffer>> Directory::ReadFile(const std::string& name,
 Status Directory::WriteFileAtomically(const std::string& name, std::span<const uint8_t> bytes,
                                       bool durable) const {
   if (!IsConfinedName(name)) return RefuseName(name);
+  return WriteFileAtomically([&] { return name; }, bytes, durable).status();
+}
+
+Result<std::string> Directory::WriteFileAtomically(const std::function<std::string()>& final_name,
+                                                   std::span<const uint8_t> bytes,
+                                                   bool durable) const {
   const std::string temp_name = ".tmp-" + RandomHex32();
   FileDescriptor fd(::openat(fd_.get(), temp_name.c_str(),
                              O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
@@ -262,6 +268,7 @@ Status Directory::WriteFileAtomically(const std::string& name, std::span<const u
   const char* action = "write";
   std::string victim = temp_name;  // What a failure has to take away again.
   int error = WriteAll(fd.get(), bytes);
+  const std::string name = final_name();
   if (error == 0 && durable) {
     // Never retried: after a failed fsync the kernel may have dropped the pages.
     action = "sync";
@@ -270,6 +277,10 @@ Status Directory::WriteFileAtomically(const std::string& name, std::span<const u
   if (error == 0) {
     action = "close";
     error = CloseChecked(&fd);
+  }
+  if (error == 0 && !IsConfinedName(name)) {
+    ::unlinkat(fd_.get(), victim.c_str(), 0);
+    return RefuseName(name);
   }
   if (error == 0) {
     action = "rename";
@@ -280,7 +291,7 @@ Status Directory::WriteFileAtomically(const std::string& name, std::span<const u
     victim = name;
     error = Sync(fd_.get());
   }
-  if (error == 0) return {};
+  if (error == 0) return name;
   ::unlinkat(fd_.get(), victim.c_str(), 0);
   return StatusFromErrno(error, action, PathInside(path_, name));
 }

@@ -92,6 +92,11 @@ class Directory {
   Status WriteFileAtomically(const std::string& name, std::span<const uint8_t> bytes,
                              bool durable) const;
 
+  // The same for a name that is known only once the bytes are on their way (because they are
+  // hashed meanwhile): `name` is asked after the write. Returns the name.
+  Result<std::string> WriteFileAtomically(const std::function<std::string()>& name,
+                                          std::span<const uint8_t> bytes, bool durable) const;
+
   // Unlinks a regular file or symlink of that name (never what a link points at). Ok if absent.
   // Directories and other kinds are refused with kIo.
   Status RemoveFile(const std::string& name) const;

@@ -56,6 +56,15 @@ Status Cache::Put(std::string_view key, const Frame& frame, const PutOptions& op
   return impl_->Put(key, frame, options);
 }
 
+Status Cache::GetMany(const std::vector<std::string>& keys, const GetOptions& options,
+                      const std::function<void(const std::vector<IndexedHit>&)>& ready) {
+  return impl_->GetMany(keys, options, ready);
+}
+
+Status Cache::PutMany(const std::vector<PutItem>& items, const PutOptions& options) {
+  return impl_->PutMany(items, options);
+}
+
 Result<std::string> Cache::GenerateKey(const DataRequest& request) {
   BARCACHE_ASSIGN_OR_RETURN(const std::string json, CanonicalJson(request));
   std::string key = KeyOfCanonicalJson(json);

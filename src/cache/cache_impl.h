@@ -36,6 +36,9 @@ class Cache::Impl final : public ForkParticipant {
   Result<std::optional<Hit>> Get(std::string_view key, const GetOptions& options);
   std::shared_ptr<const HotEntry> GetHot(std::string_view key, const GetOptions& options);
   Status Put(std::string_view key, const Frame& frame, const PutOptions& options);
+  Status GetMany(const std::vector<std::string>& keys, const GetOptions& options,
+                 const std::function<void(const std::vector<IndexedHit>&)>& ready);
+  Status PutMany(const std::vector<PutItem>& items, const PutOptions& options);
   Result<std::optional<EntryInfo>> Find(std::string_view key);
   Result<std::vector<EntryInfo>> Entries();
   Result<std::vector<std::string>> BacktestsOf(std::string_view key);
@@ -78,12 +81,23 @@ class Cache::Impl final : public ForkParticipant {
   // The entry, if the catalog still says the same of it; else null, and it is gone.
   HotEntryPointer AskCatalog(std::string_view key, const HotEntryPointer& entry, HotTier* tier);
   void CountHotHit(std::string_view key, const HotEntryPointer& entry, const GetOptions& get);
-  Result<std::optional<Hit>> ColdHitOrMiss(std::string_view key, const GetOptions& get,
-                                           EventBuffer* events);
-  Status PutCold(std::string_view key, const Frame& frame, const PutOptions& put,
-                 EventBuffer* events);
-  Status PutHotOnly(std::string_view key, const Frame& frame, const PutOptions& put,
-                    EventBuffer* events);
+  // The hot tier's answer, after a look at the catalog if need be.
+  HotEntryPointer LookHot(std::string_view key, const GetOptions& get);
+  // What a read of the cold tier found, and what to compare its tag with later.
+  struct ColdAnswer {
+    std::optional<ColdHit> hit;
+    uint64_t foreign_writes = 0;
+  };
+  // Touches neither counters nor the hot tier: may run on a worker.
+  Result<ColdAnswer> ReadCold(std::string_view key, const std::vector<std::string>* columns,
+                              EventBuffer* events);
+  // Counts the answer and keeps a hit hot.
+  std::optional<Hit> Admit(std::string_view key, ColdAnswer answer, const GetOptions& get,
+                           EventBuffer* events);
+  Status PutCold(const std::vector<PutItem>& items, const PutOptions& put, EventBuffer* events);
+  void KeepHot(const PutItem& item, const WriteOutcome& outcome, uint64_t foreign_writes,
+               const PutOptions& put, EventBuffer* events);
+  Status PutHotOnly(const std::vector<PutItem>& items, const PutOptions& put, EventBuffer* events);
   void CountUse(std::string_view key, std::string_view backtest_id);
   // Drops keys that left the cold tier.
   void Forget(const std::vector<std::string>& keys);
@@ -117,6 +131,15 @@ class Cache::Impl final : public ForkParticipant {
   EventBuffer deferred_ BARCACHE_GUARDED_BY(deferred_mutex_);
   std::atomic<bool> has_deferred_{false};
 };
+
+// Beside its buffers an entry is charged for its node, key and tag.
+inline constexpr int64_t kEntryOverheadBytes = 128;
+
+inline Event KeyEvent(EventLevel level, const char* name, std::string_view key) {
+  Event event{level, name, {}};
+  event.fields.emplace_back("cache_key", std::string(key));
+  return event;
+}
 
 // Files are named in megabytes of 1024 * 1024 bytes throughout.
 inline double Megabytes(int64_t bytes) { return static_cast<double>(bytes) / (1024.0 * 1024.0); }

@@ -84,36 +84,52 @@ Result<Eviction> EvictRows(CatalogWriter* writer, EvictionPolicy policy, int64_t
 
 }  // namespace
 
-Result<WriteOutcome> ColdTier::Commit(const WriteRequest& request, const NewEntry& entry,
-                                      EventBuffer* events) {
+Result<WriteOutcomes> ColdTier::Commit(const std::vector<WriteRequest>& requests,
+                                       const std::vector<NewEntry>& entries,
+                                       const WriteLimits& limits, EventBuffer* events) {
+  WriteOutcomes result;
+  if (requests.empty()) return result;
+  std::vector<std::pair<std::string, std::string>> leftovers;  // Key, file.
   BARCACHE_ASSIGN_OR_RETURN(CatalogWriter writer, catalog_->BeginWrite());
-  BARCACHE_ASSIGN_OR_RETURN(const UpsertOutcome upsert, writer.Upsert(entry));
-  if (!request.backtest_id.empty()) {
-    BARCACHE_ASSIGN_OR_RETURN(bool linked,
-                              writer.Link(request.backtest_id, entry.cache_key, entry.now_s));
-    (void)linked;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const NewEntry& entry = entries[i];
+    WriteOutcome outcome;
+    if (entry.parquet_path.empty()) {
+      events->push_back(
+          TooLargeForColdTier(entry.cache_key, entry.size_bytes, limits.capacity_bytes));
+      BARCACHE_ASSIGN_OR_RETURN(const auto older, writer.Erase(entry.cache_key));
+      if (older) leftovers.emplace_back(older->cache_key, older->parquet_path);
+      result.outcomes.push_back(std::move(outcome));
+      continue;
+    }
+    BARCACHE_ASSIGN_OR_RETURN(const UpsertOutcome upsert, writer.Upsert(entry));
+    if (!requests[i].backtest_id.empty()) {
+      BARCACHE_ASSIGN_OR_RETURN(bool linked,
+                                writer.Link(requests[i].backtest_id, entry.cache_key, entry.now_s));
+      (void)linked;
+    }
+    const std::string& leftover = upsert.stored ? upsert.replaced_path : entry.parquet_path;
+    if (!leftover.empty()) leftovers.emplace_back(entry.cache_key, leftover);
+    outcome.admitted = true;
+    outcome.superseded = !upsert.stored;
+    outcome.checksum = entry.checksum;
+    outcome.generation = entry.generation;
+    outcome.size_bytes = entry.size_bytes;
+    result.outcomes.push_back(std::move(outcome));
   }
   BARCACHE_ASSIGN_OR_RETURN(const Eviction eviction,
-                            EvictRows(&writer, request.policy, request.capacity_bytes,
-                                      entry.cache_key, request.touches, events));
-  // Reading the counter after the commit could hide a replacement that somebody made since.
-  const Epoch epoch = writer.EpochAfterCommit(entry.cache_key);
-  const Status committed = CommitAndRelease(std::move(writer));
-  if (eviction.took_touches) request.touches->Settle(committed.ok());
-  BARCACHE_RETURN_IF_ERROR(committed);
-
-  WriteOutcome outcome;
-  outcome.admitted = true;
-  outcome.superseded = !upsert.stored;
-  outcome.checksum = entry.checksum;
-  outcome.generation = entry.generation;
-  outcome.size_bytes = entry.size_bytes;
-  outcome.epoch = epoch;
-  if (upsert.stored && !upsert.replaced_path.empty()) {
-    UnlinkOwned(entry.cache_key, upsert.replaced_path, events);
+                            EvictRows(&writer, limits.policy, limits.capacity_bytes,
+                                      entries.back().cache_key, limits.touches, events));
+  // Reading the counters after the commit could hide a replacement that somebody made since.
+  for (size_t i = 0; i < entries.size(); ++i) {
+    result.outcomes[i].epoch = writer.EpochAfterCommit(entries[i].cache_key);
   }
-  outcome.evicted_keys = Unlink(eviction.victims, events);
-  return outcome;
+  const Status committed = CommitAndRelease(std::move(writer));
+  if (eviction.took_touches) limits.touches->Settle(committed.ok());
+  BARCACHE_RETURN_IF_ERROR(committed);
+  for (const auto& [key, path] : leftovers) UnlinkOwned(key, path, events);
+  result.evicted_keys = Unlink(eviction.victims, events);
+  return result;
 }
 
 Result<std::vector<std::string>> ColdTier::Evict(int64_t capacity_bytes, EvictionPolicy policy,

@@ -6,7 +6,7 @@
 #include "barcache/cache_key.h"
 #include "base/sha256.h"
 #include "cold/cold_events.h"
-#include "cold/entry_stamp.h"
+#include "cold/hash_beside.h"
 #include "cold/release.h"
 #include "cold/verification.h"
 
@@ -75,8 +75,11 @@ Verified ColdTier::Verify(const EntryInfo& entry, const std::vector<std::string>
     return result;
   }
   const auto bytes = (*file)->bytes();
-  result.actual_checksum = Sha256Hex(bytes);
-  if (result.actual_checksum != entry.checksum) {
+  // A large file is hashed beside its decoding; nothing is handed out before the hash matched,
+  // and a decoder that stumbled over wrong bytes is not listened to.
+  HashBeside hash(bytes);
+  if (!hash.is_beside() && hash.Hex() != entry.checksum) {
+    result.actual_checksum = hash.Hex();
     result.verdict = Verdict::kWrongBytes;
     return result;
   }
@@ -86,6 +89,11 @@ Verified ColdTier::Verify(const EntryInfo& entry, const std::vector<std::string>
       std::max(options_.decode_budget_bytes, 100 * static_cast<int64_t>(bytes.size()));
   auto decoded = columns == nullptr ? DecodeParquet(bytes, limits)
                                     : DecodeParquetColumns(bytes, limits, *columns);
+  result.actual_checksum = hash.Hex();
+  if (result.actual_checksum != entry.checksum) {
+    result.verdict = Verdict::kWrongBytes;
+    return result;
+  }
   if (!decoded.ok()) {
     result.verdict = VerdictOfDecodeError(decoded.status().code());
     result.status = decoded.status();
@@ -122,49 +130,6 @@ uint64_t ColdTier::NextGeneration(uint64_t standing_generation) {
 }
 
 void ColdTier::KeepInheritedFiles() { inherited_before_ = NextGeneration(0); }
-
-Result<WriteOutcome> ColdTier::Write(const WriteRequest& request, EventBuffer* events) {
-  BARCACHE_ASSIGN_OR_RETURN(auto standing, catalog_->Find(request.cache_key));
-  const int64_t now_s = clock_->WallSeconds();
-
-  EntryStamp stamp;
-  stamp.catalog_id = catalog_->catalog_id();
-  stamp.generation = NextGeneration(standing ? standing->generation : 0);
-  stamp.dataset_id = request.dataset_id;
-  stamp.created_at = standing ? standing->created_at : now_s;
-  stamp.cache_key = request.cache_key;
-  stamp.request_json = request.request_json;
-  BARCACHE_ASSIGN_OR_RETURN(ByteBuffer bytes, EncodeParquet(*request.frame, WriteStamp(stamp)));
-
-  NewEntry entry;
-  entry.cache_key = stamp.cache_key;
-  entry.dataset_id = request.dataset_id;
-  entry.size_bytes = static_cast<int64_t>(bytes.size());
-  entry.generation = stamp.generation;
-  entry.request_json = stamp.request_json;
-  entry.now_s = now_s;
-  if (entry.size_bytes > request.capacity_bytes) {
-    return RefuseTooLarge(request, entry.size_bytes, events);
-  }
-  entry.checksum = Sha256Hex(bytes.bytes());
-  entry.parquet_path = EntryFileName(request.cache_key, entry.generation, entry.checksum);
-
-  BARCACHE_RETURN_IF_ERROR(directory_.WriteFileAtomically(
-      entry.parquet_path, bytes.bytes(), options_.durability == Durability::kFull));
-  auto outcome = Commit(request, entry, events);
-  if (!outcome.ok() || outcome->superseded) {
-    (void)directory_.RemoveFile(entry.parquet_path);  // No row speaks of it: Check would find it.
-  }
-  return outcome;
-}
-
-Result<WriteOutcome> ColdTier::RefuseTooLarge(const WriteRequest& request, int64_t size_bytes,
-                                              EventBuffer* events) {
-  events->push_back(TooLargeForColdTier(request.cache_key, size_bytes, request.capacity_bytes));
-  BARCACHE_ASSIGN_OR_RETURN(bool erased, Erase(request.cache_key, events));
-  (void)erased;
-  return WriteOutcome{};
-}
 
 Result<bool> ColdTier::Erase(std::string_view cache_key, EventBuffer* events) {
   BARCACHE_ASSIGN_OR_RETURN(CatalogWriter writer, catalog_->BeginWrite());

@@ -55,6 +55,10 @@ struct WriteRequest {
   int64_t dataset_id = 0;
   std::string_view backtest_id;   // "": no link.
   std::string_view request_json;  // "": unknown.
+};
+
+// What eviction after a write needs to know.
+struct WriteLimits {
   int64_t capacity_bytes = 0;
   EvictionPolicy policy = EvictionPolicy::kLru;
   PendingTouches* touches = nullptr;
@@ -66,12 +70,16 @@ struct WriteOutcome {
   std::string checksum;
   uint64_t generation = 0;
   int64_t size_bytes = 0;
-  Epoch epoch;                            // Valid for the hot tier's tag; unsettled: do not keep.
-  std::vector<std::string> evicted_keys;  // To be dropped from the hot tier.
+  Epoch epoch;  // Valid for the hot tier's tag; unsettled: do not keep.
 };
 
 enum class Verdict;  // cold/verification.h
 struct Verified;
+
+struct WriteOutcomes {
+  std::vector<WriteOutcome> outcomes;     // One for each request, in their order.
+  std::vector<std::string> evicted_keys;  // To be dropped from the hot tier.
+};
 
 class ColdTier {
  public:
@@ -84,7 +92,10 @@ class ColdTier {
   Result<std::optional<ColdHit>> Read(std::string_view cache_key,
                                       const std::vector<std::string>* columns, EventBuffer* events);
 
-  Result<WriteOutcome> Write(const WriteRequest& request, EventBuffer* events);
+  // Files first, encoded side by side; then all rows in one transaction, as if put one after the
+  // other. On error none of them is stored and their files are gone.
+  Result<WriteOutcomes> Write(const std::vector<WriteRequest>& requests, const WriteLimits& limits,
+                              EventBuffer* events);
 
   // Returns the keys removed, for the hot tier to drop.
   Result<bool> Erase(std::string_view cache_key, EventBuffer* events);
@@ -112,10 +123,16 @@ class ColdTier {
   Verified Verify(const EntryInfo& entry, const std::vector<std::string>* columns) const;
   void Drop(const EntryInfo& entry, Verdict verdict, EventBuffer* events);
   uint64_t NextGeneration(uint64_t standing_generation);
-  Result<WriteOutcome> Commit(const WriteRequest& request, const NewEntry& entry,
-                              EventBuffer* events);
-  Result<WriteOutcome> RefuseTooLarge(const WriteRequest& request, int64_t size_bytes,
-                                      EventBuffer* events);
+  // Writes the file of one request, under that generation or, if the key's row stands at a later
+  // one, a later one still. An entry that is too large keeps an empty path.
+  Result<NewEntry> WriteEntryFile(const WriteRequest& request, uint64_t generation,
+                                  int64_t capacity_bytes);
+  Result<std::vector<NewEntry>> WriteEntryFiles(const std::vector<WriteRequest>& requests,
+                                                int64_t capacity_bytes);
+  void RemoveFilesOf(const std::vector<NewEntry>& entries);
+  Result<WriteOutcomes> Commit(const std::vector<WriteRequest>& requests,
+                               const std::vector<NewEntry>& entries, const WriteLimits& limits,
+                               EventBuffer* events);
   std::vector<std::string> Unlink(const std::vector<Victim>& victims, EventBuffer* events) const;
   void UnlinkOwned(const std::string& cache_key, const std::string& path,
                    EventBuffer* events) const;

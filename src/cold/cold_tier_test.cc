@@ -42,10 +42,10 @@ class ColdTierTest : public ::testing::Test {
     request.frame = &frame;
     request.dataset_id = 1;
     request.backtest_id = backtest_id;
-    request.capacity_bytes = capacity_bytes;
-    request.policy = policy;
     events_.clear();
-    return cold_->Write(request, &events_);
+    BARCACHE_ASSIGN_OR_RETURN(const WriteOutcomes result,
+                              cold_->Write({request}, {capacity_bytes, policy, nullptr}, &events_));
+    return result.outcomes.front();
   }
 
   std::optional<ColdHit> Read(const std::string& key) {

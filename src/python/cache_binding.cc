@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "barcache/cache.h"
+#include "barcache/cache_key.h"
 #include "catalog/catalog.h"
 #include "python/bindings.h"
 #include "python/errors.h"
@@ -95,9 +96,9 @@ std::string BacktestOf(const CacheCore& self, nb::handle given) {
   }
   if (!PyUnicode_Check(given.ptr())) RaiseInvalidType("backtest_id must be a str");
   const auto text = Utf8(given);
-  if (!text || text->empty()) {
+  if (!text) {
     Raise(Status(ErrorCode::kInvalidArgument,
-                 "backtest_id is empty or holds a lone surrogate: pass its id, or None"));
+                 "backtest_id holds a lone surrogate, which is not text: pass another id"));
   }
   return std::string(*text);
 }
@@ -142,20 +143,58 @@ nb::object GetCachedData(CacheCore& self, nb::handle cache_key, nb::handle backt
   return hit ? FrameOfHit(self, key, *hit, frame) : nb::none();
 }
 
-// `kind`: "polars" shares buffers, anything else is copied.
-void PutFrame(CacheCore& self, nb::handle cache_key, nb::handle data, bool is_polars,
-              int64_t dataset_id, nb::handle backtest_id, const std::string& origin) {
+// The answers in the order of the keys; the GIL is taken only to hand some out.
+nb::list GetMany(CacheCore& self, nb::handle cache_keys, nb::handle backtest_id, nb::handle columns,
+                 nb::handle frame) {
+  std::vector<std::string> keys;
+  for (nb::handle key : cache_keys) keys.emplace_back(Utf8(key).value_or(kIllegalKey));
+  const std::string backtest = BacktestOf(self, backtest_id);
+  GetOptions options;
+  options.backtest_id = backtest;
+  options.log_hit = LoggerWants(EventLevel::kInfo);
+  Columns selected;
+  if (!columns.is_none()) selected = ColumnNames(columns);
+  options.columns = selected ? &*selected : nullptr;
+  nb::list answers;
+  for (size_t i = 0; i < keys.size(); ++i) answers.append(nb::none());
+  const auto hand_out = [&](const std::vector<IndexedHit>& hits) {
+    const nb::gil_scoped_acquire gil;
+    for (const auto& [index, hit] : hits) {
+      answers[index] = FrameOfHit(self, keys[index], hit, frame);
+    }
+  };
+  UnlockedStatus([&] { return self.cache->GetMany(keys, options, hand_out); });
+  return answers;
+}
+
+std::string KeyText(nb::handle cache_key) {
   const auto key = Utf8(cache_key);
   if (!key) {
     Raise(Status(ErrorCode::kInvalidArgument,
                  "the cache key holds a lone surrogate, which is not text: use another key"));
   }
-  Frame frame = is_polars ? FrameOfPolars(data) : FrameOfArrow(data);
-  if (!origin.empty()) frame = frame.WithOrigin(origin);
+  return std::string(*key);
+}
+
+// Each item: key, data, whether it is a Polars frame (its buffers are shared, others copied),
+// origin.
+void PutFrames(CacheCore& self, const nb::list& frames, int64_t dataset_id,
+               nb::handle backtest_id) {
+  std::vector<PutItem> items;
+  for (nb::handle entry : frames) {
+    const nb::tuple parts = nb::cast<nb::tuple>(entry);
+    PutItem item;
+    item.key = KeyText(parts[0]);
+    Check(ValidateCacheKey(item.key));
+    item.frame = nb::cast<bool>(parts[2]) ? FrameOfPolars(parts[1]) : FrameOfArrow(parts[1]);
+    std::string origin = nb::cast<std::string>(parts[3]);
+    if (!origin.empty()) item.frame = item.frame.WithOrigin(std::move(origin));
+    items.push_back(std::move(item));
+  }
   PutOptions options;
   options.dataset_id = dataset_id;
   options.backtest_id = BacktestOf(self, backtest_id);
-  UnlockedStatus([&] { return self.cache->Put(*key, frame, options); });
+  UnlockedStatus([&] { return self.cache->PutMany(items, options); });
 }
 
 nb::dict EntryDict(const EntryInfo& entry) {
@@ -300,8 +339,18 @@ void BindFrames(nb::class_<CacheCore>& core) {
            "Raises:\n"
            "    ColumnNotFound: the entry has no column of that name.\n\n"
            "Bad bytes on disk are a miss: the entry is dropped and logged.")
-      .def("_put_frame", &PutFrame, nb::arg("cache_key"), nb::arg("data"), nb::arg("is_polars"),
-           nb::arg("dataset_id"), nb::arg("backtest_id").none(), nb::arg("origin"))
+      .def("get_many", &GetMany, nb::arg("cache_keys"), nb::kw_only(),
+           nb::arg("backtest_id") = nb::none(), nb::arg("columns") = nb::none(),
+           nb::arg("frame") = nb::steal(PyUnicode_InternFromString("polars")),
+           nb::sig("def get_many(self, cache_keys: collections.abc.Iterable[str], *, "
+                   "backtest_id: str | None = None, columns: list[str] | None = None, "
+                   "frame: str = 'polars') -> list[typing.Any]"),
+           "As get_cached_data for each key, read side by side: the frames in the order of the "
+           "keys, None\nfor a miss.")
+      .def("_put_frames", &PutFrames, nb::arg("frames"), nb::arg("dataset_id"),
+           nb::arg("backtest_id").none(),
+           nb::sig("def _put_frames(self, frames: list[tuple[str, typing.Any, bool, str]], "
+                   "dataset_id: int, backtest_id: str | None) -> None"))
       .def("_generate_key",
            [](CacheCore& self, std::vector<nb::bytes> symbols, nb::bytes start_date,
               nb::bytes end_date, nb::bytes resolution, nb::bytes data_source) {
