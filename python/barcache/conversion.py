@@ -1,4 +1,4 @@
-"""Frames of other libraries: what put accepts beside Polars, and what get gives back.
+"""Frames: what put accepts, and what get gives back beside Polars.
 
 pandas -> table
 - a named index becomes a column of its name, an unnamed one ``index`` (levels of a MultiIndex:
@@ -6,6 +6,7 @@ pandas -> table
 - column labels become text: a MultiIndex label joins its non-empty parts with ``_``
   (yfinance's ``('Close', 'AAPL')`` is ``Close_AAPL``), other labels are ``str(label)``;
 - NaN becomes null, as with ``pl.from_pandas``.
+With ``columns=[...]`` pandas is given those columns under their flat names.
 
 What is needed to undo this travels with the frame as its *origin*, a JSON text.
 pandas and pyarrow are imported only when such a frame is met. Thread safety: pure functions.
@@ -18,7 +19,10 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from barcache.errors import InvalidArgument, InvalidType, UnsupportedFrame
+import polars as pl
+
+from barcache import _core
+from barcache.errors import ForkedPolars, InvalidArgument, InvalidType, UnsupportedFrame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,12 +50,22 @@ def is_pandas_frame(data: Any) -> bool:
 
 
 def frame_to_put(data: Any) -> PutFrame:
-    """Anything that put accepts but Polars' own frames, as an Arrow producer.
+    """Anything that put accepts, as an Arrow producer. A LazyFrame is collected.
 
     Raises:
         InvalidType: not a frame.
-        UnsupportedFrame: a pandas frame that cannot be flattened without losing a name.
+        UnsupportedFrame: Python objects in a Polars frame, or a pandas frame that cannot be
+            flattened without losing a name.
+        ForkedPolars: a LazyFrame in a forked child.
+
+    >>> frame_to_put(pl.DataFrame({"close": [1.0]})).is_polars
+    True
     """
+    if isinstance(data, pl.LazyFrame):
+        data = _collect(data)
+    if isinstance(data, pl.DataFrame):
+        _refuse_objects(data)
+        return PutFrame(data, is_polars=True)
     if is_pandas_frame(data):
         return _from_pandas(data)
     if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__"):
@@ -61,6 +75,34 @@ def frame_to_put(data: Any) -> PutFrame:
         "a Polars DataFrame or LazyFrame, a pandas DataFrame, a pyarrow Table or RecordBatch, or "
         "any object with __arrow_c_stream__"
     )
+
+
+def _collect(lazy: pl.LazyFrame) -> pl.DataFrame:
+    if _core.in_forked_child():
+        raise ForkedPolars(
+            "Polars cannot run the query of a LazyFrame in a forked child process: collect it "
+            "before the fork, or start processes with the method 'spawn'"
+        )
+    return lazy.collect()
+
+
+def _refuse_objects(df: pl.DataFrame) -> None:
+    """Object columns leave Polars as raw pointers, without an error: refuse them by dtype."""
+    for name, dtype in df.schema.items():
+        if (dtype.is_nested() or dtype == pl.Object) and _find_object(dtype):
+            raise UnsupportedFrame(
+                f"column {name!r} has the Polars type {dtype}, whose Python objects cannot be "
+                "stored: convert it to a plain type before put"
+            )
+
+
+def _find_object(dtype: Any) -> bool:
+    if dtype == pl.Object:
+        return True
+    inner = getattr(dtype, "inner", None)
+    if inner is not None and _find_object(inner):
+        return True
+    return any(_find_object(field.dtype) for field in getattr(dtype, "fields", ()))
 
 
 def frame_as(kind: str, as_polars: Callable[[], Any], exported: Any, origin: str) -> Any:
@@ -98,6 +140,49 @@ def _is_default_range(index: Any) -> bool:
     )
 
 
+def _is_range(index: Any) -> bool:
+    import pandas
+
+    return isinstance(index, pandas.RangeIndex)
+
+
+def _categories(data: Any) -> dict[str, dict[str, Any]]:
+    """What the categorical columns (by position) and index know beyond their values.
+
+    Arrow keeps only the categories in use, in the order of their use. Others than text and plain
+    numbers are left to it.
+    """
+    import pandas
+
+    dtypes = {str(position): dtype for position, dtype in enumerate(data.dtypes)}
+    dtypes["index"] = data.index.dtype
+    known = {}
+    for place, dtype in dtypes.items():
+        if isinstance(dtype, pandas.CategoricalDtype):
+            values = dtype.categories.tolist()
+            if all(isinstance(value, (str, int, float)) for value in values):
+                known[place] = {
+                    "values": values,
+                    "dtype": str(dtype.categories.dtype),
+                    "ordered": dtype.ordered,
+                }
+    return known
+
+
+def _restore_categories(frame: Any, known: dict[str, dict[str, Any]]) -> None:
+    import pandas
+
+    for place, categories in known.items():
+        dtype = pandas.CategoricalDtype(
+            pandas.Index(categories["values"], dtype=categories["dtype"]), categories["ordered"]
+        )
+        if place == "index":
+            frame.index = pandas.CategoricalIndex(frame.index, dtype=dtype)
+        else:
+            column = frame.iloc[:, int(place)]
+            frame.isetitem(int(place), pandas.Categorical(column, dtype=dtype))
+
+
 def _index_names(index: Any) -> list[str]:
     if index.nlevels == 1:
         return ["index" if index.name is None else str(index.name)]
@@ -111,8 +196,11 @@ def _from_pandas(data: Any) -> PutFrame:
 
     keeps_index = not _is_default_range(data.index)
     try:
-        table = pyarrow.Table.from_pandas(data, preserve_index=keeps_index, nthreads=1)
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, ValueError, TypeError) as error:
+        # None keeps a default index as three numbers; False would lose the type of the labels.
+        table = pyarrow.Table.from_pandas(
+            data, preserve_index=True if keeps_index else None, nthreads=1
+        )
+    except (pyarrow.ArrowException, ValueError, TypeError) as error:
         raise UnsupportedFrame(
             f"the pandas frame has a column that Arrow cannot hold: {error}; convert it to one "
             "type, or drop it, before put"
@@ -128,34 +216,49 @@ def _from_pandas(data: Any) -> PutFrame:
         )
     metadata = (table.schema.metadata or {}).get(b"pandas", b"").decode()
     index = data.index
-    span = (
-        [index.start, index.stop, index.step]
-        if type(index).__name__ == "RangeIndex" and keeps_index
-        else None
-    )
     origin = {
         "pandas": {
             "metadata": metadata,
             "names": names,
             "arrow_names": table.column_names,
-            "range": span,
+            "range": (
+                [index.start, index.stop, index.step] if _is_range(index) and keeps_index else None
+            ),
+            "frequency": getattr(index, "freqstr", None),
+            "categories": _categories(data),
         }
     }
     flat = table.rename_columns(names).replace_schema_metadata(None)
     return PutFrame(flat, is_polars=False, origin=json.dumps(origin))
 
 
+def _plain_type(data_type: Any) -> Any:
+    """The type without string and binary views, at any depth."""
+    import pyarrow
+
+    def plain(field: Any) -> Any:
+        return field.with_type(_plain_type(field.type))
+
+    if data_type == pyarrow.string_view():
+        return pyarrow.large_string()
+    if data_type == pyarrow.binary_view():
+        return pyarrow.large_binary()
+    if pyarrow.types.is_struct(data_type):
+        return pyarrow.struct([plain(field) for field in data_type])
+    if pyarrow.types.is_fixed_size_list(data_type):
+        return pyarrow.list_(plain(data_type.value_field), data_type.list_size)
+    if pyarrow.types.is_list(data_type):
+        return pyarrow.list_(plain(data_type.value_field))
+    if pyarrow.types.is_large_list(data_type):
+        return pyarrow.large_list(plain(data_type.value_field))
+    return data_type
+
+
 def _without_views(table: Any) -> Any:
     """The same table with plain strings, which every pandas conversion knows."""
     import pyarrow
 
-    fields = []
-    for field in table.schema:
-        if field.type == pyarrow.string_view():
-            field = field.with_type(pyarrow.large_string())
-        elif field.type == pyarrow.binary_view():
-            field = field.with_type(pyarrow.large_binary())
-        fields.append(field)
+    fields = [field.with_type(_plain_type(field.type)) for field in table.schema]
     return table.cast(pyarrow.schema(fields))
 
 
@@ -171,4 +274,7 @@ def _to_pandas(table: Any, origin: dict[str, Any] | None) -> Any:
     if origin["range"] is not None:
         start, stop, step = origin["range"]
         frame.index = pandas.RangeIndex(start, stop, step, name=frame.index.name)
+    if origin["frequency"] is not None:
+        frame.index.freq = origin["frequency"]
+    _restore_categories(frame, origin["categories"])
     return frame

@@ -133,12 +133,12 @@ void BindHotTier(nb::module_& module) {
             event.fields.emplace_back("max_size_mb", Megabytes(capacity_bytes));
             LogEvents({std::move(event)});
           },
-          nb::arg("max_size_bytes") = int64_t{1} << 30,
+          nb::arg("max_size_bytes").none() = int64_t{1} << 30,
           nb::sig("def __init__(self, max_size_bytes: float = 1073741824) -> None"))
-      .def("get", &Get, nb::arg("key"),
+      .def("get", &Get, nb::arg("key").none(),
            nb::sig("def get(self, key: str) -> polars.DataFrame | None"),
            "The frame under ``key``, now the most recently used; None if there is none.")
-      .def("put", &Put, nb::arg("key"), nb::arg("df"),
+      .def("put", &Put, nb::arg("key").none(), nb::arg("df").none(),
            nb::sig("def put(self, key: str, df: polars.DataFrame) -> None"),
            "Keep ``df`` under ``key``. One that alone exceeds the limit is not kept.\n\n"
            "Takes what ``put_cached_data`` takes; gives back Polars.")
@@ -153,7 +153,8 @@ void BindHotTier(nb::module_& module) {
            "``entry_count`` and ``total_size_mb``.")
       .def_prop_rw(
           "max_size_bytes", [](const LruCache& self) { return self.tier->capacity_bytes(); },
-          &SetCapacity, "The limit. Lowering it evicts at once.")
+          &SetCapacity, nb::for_setter(nb::arg("max_size_bytes").none()),
+          "The limit. Lowering it evicts at once.")
       .def_prop_ro(
           "current_size_bytes",
           [](const LruCache& self) { return self.tier->total_charge_bytes(); },
