@@ -68,6 +68,22 @@ struct PutItem {
 // One hit of GetMany: the place of its key in the list asked for, and the frame.
 using IndexedHit = std::pair<size_t, Hit>;
 
+// An entry held open by Cache::Scan: each Read reads the file anew, verifies it and decodes only
+// the columns asked for. It goes on when the entry is evicted or cleared, or the cache closed.
+// Thread safety: Read may be called from any thread.
+class FrameScan {
+ public:
+  virtual ~FrameScan() = default;
+  // nullptr: all columns. Errors: kCorruption when the bytes are no longer those that were put;
+  // kColumnNotFound for an unknown column; kIo; kOverBudget; kOutOfMemory.
+  virtual Result<Frame> Read(const std::vector<std::string>* columns) const = 0;
+};
+
+struct ScanHit {
+  std::shared_ptr<const FrameScan> scan;
+  Frame frame;  // What opening verified: all columns and rows.
+};
+
 class Cache {
  public:
   using EventSink = std::function<void(const Event&)>;
@@ -82,7 +98,7 @@ class Cache {
   Cache& operator=(const Cache&) = delete;
 
   // The frame under `key`, or nullopt on a miss. Exactly one of {hot hit, cold hit, miss} is
-  // counted. An illegal key is a miss. With columns: kInvalidArgument if the entry lacks one.
+  // counted. An illegal key is a miss. With columns: kColumnNotFound if the entry lacks one.
   Result<std::optional<Hit>> Get(std::string_view key, const GetOptions& options = {});
 
   // The hot entry under `key`, if it takes neither I/O nor SQL to serve it: then a hot hit was
@@ -98,6 +114,9 @@ class Cache {
   // come, some at a time, in any order; a key without a call was a miss.
   Status GetMany(const std::vector<std::string>& keys, const GetOptions& options,
                  const std::function<void(const std::vector<IndexedHit>&)>& ready);
+
+  // Opens the entry under `key` for lazy reads. nullopt: a miss. Counted like Get, as a cold hit.
+  Result<std::optional<ScanHit>> Scan(std::string_view key, const GetOptions& options = {});
 
   // As Put for each item in turn, but encoded side by side and stored in one transaction: on
   // error none of them is stored.

@@ -18,6 +18,7 @@ namespace barcache {
 enum class ErrorCode {
   kOk = 0,
   kInvalidArgument,     // The caller's argument is at fault (Python: ValueError).
+  kColumnNotFound,      // The entry has no column of that name (ValueError).
   kUnsupportedFrame,    // The frame holds a type that cannot come back exactly (ValueError).
   kUnsupportedCatalog,  // The catalog was written by a newer release.
   kNotACatalog,         // db_path is not a SQLite database, or not one of ours.

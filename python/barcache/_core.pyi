@@ -1,7 +1,7 @@
 """The native core of barcache. Use the names of the package `barcache`."""
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import polars
@@ -22,7 +22,7 @@ class LRUCache:
     Safe with threads.
     """
 
-    def __init__(self, max_size_bytes: int = 1073741824) -> None: ...
+    def __init__(self, max_size_bytes: float = 1073741824) -> None: ...
 
     def get(self, key: str) -> polars.DataFrame | None:
         """
@@ -32,6 +32,8 @@ class LRUCache:
     def put(self, key: str, df: polars.DataFrame) -> None:
         """
         Keep ``df`` under ``key``. One that alone exceeds the limit is not kept.
+
+        Takes what ``put_cached_data`` takes; gives back Polars.
         """
 
     def clear(self) -> None:
@@ -45,7 +47,7 @@ class LRUCache:
         """The limit. Lowering it evicts at once."""
 
     @max_size_bytes.setter
-    def max_size_bytes(self, arg: int, /) -> None: ...
+    def max_size_bytes(self, max_size_bytes: object | None) -> None: ...
 
     @property
     def current_size_bytes(self) -> int:
@@ -59,7 +61,15 @@ class LRUCache:
 
     def __len__(self) -> int: ...
 
-    def __contains__(self, arg: str, /) -> bool: ...
+    def __contains__(self, arg: object, /) -> bool: ...
+
+class FrameScan:
+    """An entry held open: each read verifies the file anew."""
+
+    def read(self, columns: list[str] | None) -> polars.DataFrame:
+        """
+        The columns named, or all; EntryCorrupt if the bytes are no longer those put.
+        """
 
 class CacheCore:
     """The native base of CacheManager: use that."""
@@ -83,7 +93,15 @@ class CacheCore:
         Bad bytes on disk are a miss: the entry is dropped and logged.
         """
 
-    def _put_frame(self, cache_key: object, data: object, is_polars: bool, dataset_id: int, backtest_id: str | None, origin: str) -> None: ...
+    def get_many(self, cache_keys: Iterable[str], *, backtest_id: str | None = None, columns: list[str] | None = None, frame: str = 'polars') -> list[Any]:
+        """
+        As get_cached_data for each key, read side by side: the frames in the order of the keys, None
+        for a miss.
+        """
+
+    def _open_scan(self, cache_key: str, backtest_id: str | None) -> tuple[FrameScan, polars.DataFrame] | None: ...
+
+    def _put_frames(self, frames: list[tuple[str, Any, bool, str]], dataset_id: int, backtest_id: str | None) -> None: ...
 
     def _generate_key(self, arg0: Sequence[bytes], arg1: bytes, arg2: bytes, arg3: bytes, arg4: bytes, /) -> str: ...
 
@@ -141,7 +159,7 @@ class CacheCore:
         """
 
     @eviction_policy.setter
-    def eviction_policy(self, arg: str, /) -> None: ...
+    def eviction_policy(self, name: str, /) -> None: ...
 
     def _hot_tier(self) -> LRUCache: ...
 

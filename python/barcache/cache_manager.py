@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import html
 import json
+import multiprocessing.util
 import os
 import pickle
 import time
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import TracebackType
     from typing import Self
+
+    import polars as pl
 
     from barcache.metadata_catalog import ParquetMetadataCatalog
 
@@ -116,7 +119,7 @@ class CacheManager(_core.CacheCore):
             self._settings["read_only"],
             self._settings["record_on_close"],
             _bytes_of_mb("decode_budget_mb", decode_budget_mb),
-            int(1000 * _number("busy_timeout_s", busy_timeout_s)),
+            _milliseconds("busy_timeout_s", busy_timeout_s),
             self._backtest,
         )
         self._cold_cache_size_mb = cold_cache_size_mb
@@ -231,6 +234,29 @@ class CacheManager(_core.CacheCore):
         if ready:
             self._put_frames(ready, number, backtest_id or None)
 
+    def scan(self, cache_key: str, *, backtest_id: str | None = None) -> pl.LazyFrame | None:
+        """The entry as a Polars LazyFrame, or None on a miss.
+
+        The file is held open from now on: each collect reads it once, verifies the bytes read and
+        decodes only the columns that the query needs, also after the entry was evicted or the
+        cache closed. Nothing is kept in memory under the key.
+
+        Raises:
+            EntryCorrupt: at collect, when the bytes are no longer those that were put.
+
+        >>> import tempfile, polars as pl
+        >>> cache = CacheManager(":memory:", tempfile.mkdtemp())
+        >>> bars = pl.DataFrame({"close": [1.0, 2.0], "volume": [10, 20]})
+        >>> cache.put_cached_data("key1", bars, dataset_id=1)
+        >>> cache.scan("key1").filter(pl.col("close") > 1).select("volume").collect().item()
+        20
+        >>> cache.close()
+        """
+        from barcache.scan import lazy_frame
+
+        opened = self._open_scan(cache_key, backtest_id or None)
+        return None if opened is None else lazy_frame(*opened)
+
     @contextlib.contextmanager
     def backtest(self, backtest_id: str) -> Iterator[Self]:
         """Link every get and put inside the block to ``backtest_id``.
@@ -258,12 +284,14 @@ class CacheManager(_core.CacheCore):
 
     def backtests(self, cache_key: str) -> list[str]:
         """The backtests linked to an entry, in alphabetical order."""
+        _require_text("cache_key", cache_key)
         return self._backtests(cache_key)
 
     def entries(self, backtest_id: str | None = None) -> list[str]:
         """The keys linked to a backtest, or all keys."""
         if backtest_id is None:
             return [entry["cache_key"] for entry in self.entry_infos()]
+        _require_backtest(backtest_id)
         return self._keys_of(backtest_id)
 
     # --- statistics ------------------------------------------------------------------------
@@ -395,12 +423,12 @@ class CacheManager(_core.CacheCore):
 
     @property
     def cache_directory(self) -> Path:
-        """The folder of the Parquet files."""
+        """The folder of the Parquet files, absolute."""
         return Path(self._settings["cache_directory"])
 
     @property
     def db_path(self) -> str:
-        """The catalog's path, as given."""
+        """The catalog's path, absolute; or ``":memory:"``."""
         return str(self._settings["db_path"])
 
     @property
@@ -523,10 +551,9 @@ class CacheManager(_core.CacheCore):
                 "pickled: open it on a file"
             )
         settings = dict(self._settings)
-        if not self.closed:
-            settings["cold_cache_size_mb"] = self.cold_cache_size_mb
-            settings["eviction_policy"] = self.eviction_policy
-            settings["hot_cache_size_mb"] = self.hot_cache.max_size_bytes / BYTES_PER_MB
+        settings["cold_cache_size_mb"] = self.cold_cache_size_mb
+        settings["eviction_policy"] = self.eviction_policy
+        settings["hot_cache_size_mb"] = self.hot_cache.max_size_bytes / BYTES_PER_MB
         return _reopen, (type(self), settings)
 
 
@@ -543,6 +570,13 @@ def _require_backtest(backtest_id: object) -> None:
     _require_text("backtest_id", backtest_id)
     if backtest_id == "":
         raise InvalidArgument('backtest_id="" names no backtest: pass its id, or None')
+    try:
+        str(backtest_id).encode()
+    except UnicodeEncodeError:
+        raise InvalidArgument(
+            f"backtest_id={backtest_id!r} holds a lone surrogate, which is not text: pass "
+            "another id"
+        ) from None
 
 
 def _dataset_number(dataset_id: object) -> int:
@@ -562,6 +596,13 @@ def _number(name: str, value: object) -> float:
     return value
 
 
+def _milliseconds(name: str, seconds: object) -> int:
+    milliseconds = int(_number(name, seconds) * 1000)
+    if milliseconds >= 2**31:
+        raise InvalidArgument(f"{name}={seconds!r} is longer than 24 days: give it in seconds")
+    return milliseconds
+
+
 def _bytes_of_mb(name: str, size_mb: object) -> int:
     size_bytes = int(_number(name, size_mb) * BYTES_PER_MB)
     if size_bytes >= 2**62:
@@ -575,8 +616,9 @@ def _path_text(name: str, path: object) -> str:
     if not isinstance(path, str):
         raise InvalidType(f"{name} must be a str or a path, not {type(path).__name__}")
     if path == "" or "\0" in path:
-        raise InvalidArgument(f"{name}={path!r} is no path")
-    return path
+        raise InvalidArgument(f"{name}={path!r} is no path: give it one")
+    # The process may go elsewhere, and a pickle may be read elsewhere.
+    return path if name == "db_path" and path == ":memory:" else os.path.abspath(path)  # noqa: PTH100
 
 
 def _day_seconds(name: str, day: str | date | None) -> int | None:
@@ -601,3 +643,11 @@ def _close_all() -> None:
     for manager in list(_open_managers):
         with contextlib.suppress(Exception):
             manager.close()
+
+
+def _close_all_at_child_exit(_: object) -> None:
+    multiprocessing.util.Finalize(None, _close_all, exitpriority=0)
+
+
+# A process of multiprocessing leaves by os._exit: atexit never comes, its own finalizers do.
+multiprocessing.util.register_after_fork(_close_all, _close_all_at_child_exit)

@@ -114,7 +114,7 @@ int WriteAll(int fd, std::span<const uint8_t> bytes) {
 ssize_t ReadUpTo(int fd, uint8_t* data, size_t size) {
   size_t done = 0;
   while (done < size) {
-    const ssize_t got = ::read(fd, data + done, size - done);
+    const ssize_t got = ::pread(fd, data + done, size - done, static_cast<off_t>(done));
     if (got < 0) {
       if (errno == EINTR) continue;
       return -errno;
@@ -219,9 +219,8 @@ Result<Directory> Directory::Open(const std::string& path, bool read_only) {
   return Directory(path, std::move(fd));
 }
 
-Result<std::optional<ByteBuffer>> Directory::ReadFile(const std::string& name,
-                                                      int64_t max_bytes) const {
-  if (!IsConfinedName(name)) return std::optional<ByteBuffer>();
+Result<std::optional<FileDescriptor>> Directory::OpenFile(const std::string& name) const {
+  if (!IsConfinedName(name)) return std::optional<FileDescriptor>();
   // O_NONBLOCK: opening a FIFO must not wait for a writer.
   FileDescriptor fd(
       ::openat(fd_.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
@@ -229,7 +228,7 @@ Result<std::optional<ByteBuffer>> Directory::ReadFile(const std::string& name,
     const int error = errno;
     // ELOOP: a symbolic link. ENXIO, ENODEV: a socket, a device without a driver.
     if (error == ENOENT || error == ELOOP || error == ENXIO || error == ENODEV) {
-      return std::optional<ByteBuffer>();
+      return std::optional<FileDescriptor>();
     }
     return StatusFromErrno(error, "open", PathInside(path_, name));
   }
@@ -237,17 +236,35 @@ Result<std::optional<ByteBuffer>> Directory::ReadFile(const std::string& name,
   if (::fstat(fd.get(), &info) != 0) {
     return StatusFromErrno(errno, "examine", PathInside(path_, name));
   }
-  if (!S_ISREG(info.st_mode)) return std::optional<ByteBuffer>();
+  if (!S_ISREG(info.st_mode)) return std::optional<FileDescriptor>();
+  return std::optional<FileDescriptor>(std::move(fd));
+}
+
+Result<ByteBuffer> Directory::ReadOpenFile(const FileDescriptor& file, const std::string& path,
+                                           int64_t max_bytes) {
+  struct stat info{};
+  if (::fstat(file.get(), &info) != 0) {
+    return StatusFromErrno(errno, "examine", path);
+  }
   if (info.st_size > max_bytes) {
-    return OverBudget(PathInside(path_, name), info.st_size, max_bytes);
+    return OverBudget(path, info.st_size, max_bytes);
   }
   ByteBuffer buffer;
   if (!buffer.Reset(static_cast<size_t>(info.st_size))) {
-    return StatusFromErrno(ENOMEM, "hold in memory", PathInside(path_, name));
+    return StatusFromErrno(ENOMEM, "hold in memory", path);
   }
-  const ssize_t got = ReadUpTo(fd.get(), buffer.data(), buffer.size());
-  if (got < 0) return StatusFromErrno(static_cast<int>(-got), "read", PathInside(path_, name));
+  const ssize_t got = ReadUpTo(file.get(), buffer.data(), buffer.size());
+  if (got < 0) return StatusFromErrno(static_cast<int>(-got), "read", path);
   buffer.Truncate(static_cast<size_t>(got));
+  return buffer;
+}
+
+Result<std::optional<ByteBuffer>> Directory::ReadFile(const std::string& name,
+                                                      int64_t max_bytes) const {
+  BARCACHE_ASSIGN_OR_RETURN(const std::optional<FileDescriptor> file, OpenFile(name));
+  if (!file) return std::optional<ByteBuffer>();
+  BARCACHE_ASSIGN_OR_RETURN(ByteBuffer buffer,
+                            ReadOpenFile(*file, PathInside(path_, name), max_bytes));
   return std::optional<ByteBuffer>(std::move(buffer));
 }
 

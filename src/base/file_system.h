@@ -86,6 +86,13 @@ class Directory {
   // kOverBudget when it is larger than `max_bytes`.
   Result<std::optional<ByteBuffer>> ReadFile(const std::string& name, int64_t max_bytes) const;
 
+  // The same in two steps, for a file that is read again later though its name may be gone by
+  // then. The descriptor is of a regular file.
+  Result<std::optional<FileDescriptor>> OpenFile(const std::string& name) const;
+  // From its beginning, whatever was read before. `path` is for messages alone.
+  static Result<ByteBuffer> ReadOpenFile(const FileDescriptor& file, const std::string& path,
+                                         int64_t max_bytes);
+
   // Writes temp file (O_EXCL, 0600) -> [fsync] -> rename to `name` -> [fsync directory].
   // An existing `name` is never overwritten in place: it is replaced atomically.
   // On failure nothing is left behind.

@@ -48,12 +48,12 @@ ssize_t write(int fd, const void* data, size_t size) {
   return syscall(SYS_write, fd, data, size);
 }
 
-ssize_t read(int fd, void* data, size_t size) {
-  if (IsChosen("read")) {
+ssize_t pread(int fd, void* data, size_t size, off_t offset) {
+  if (IsChosen("pread")) {
     if (fault.error != 0) return -1;
     size = std::min<size_t>(size, 1);
   }
-  return syscall(SYS_read, fd, data, size);
+  return syscall(SYS_pread64, fd, data, size, offset);
 }
 
 int fsync(int fd) {
@@ -175,7 +175,7 @@ TEST_F(FileSystemFaultTest, ShortAndInterruptedTransfersGoOn) {
   for (int error : {0, EINTR}) {
     EXPECT_TRUE(Write({.call = "write", .error = error}, "some text", false).ok());
     EXPECT_EQ(fired_, 1);
-    EXPECT_EQ(Read({.call = "read", .error = error}), "some text");
+    EXPECT_EQ(Read({.call = "pread", .error = error}), "some text");
     EXPECT_EQ(fired_, 1);
   }
   EXPECT_TRUE(Write({.call = "fsync", .error = EINTR}, "some text", true).ok());
@@ -188,7 +188,7 @@ TEST_F(FileSystemFaultTest, AFailedReadIsAnErrorNotAMiss) {
   EXPECT_EQ(Read({.call = "openat", .error = EMFILE}), "input/output error");
   EXPECT_EQ(Read({.call = "openat", .error = EACCES}), "input/output error");
   EXPECT_EQ(Read({.call = "openat", .error = ENOMEM}), "out of memory");
-  EXPECT_EQ(Read({.call = "read", .error = EIO}), "input/output error");
+  EXPECT_EQ(Read({.call = "pread", .error = EIO}), "input/output error");
   EXPECT_EQ(Read({.call = "openat", .error = ENOENT}), "nullopt");
   EXPECT_EQ(OpenDescriptors(), descriptors);
   EXPECT_EQ(Read({}), "text");

@@ -9,6 +9,8 @@ std::string_view ErrorCodeName(ErrorCode code) {
       return "ok";
     case ErrorCode::kInvalidArgument:
       return "invalid argument";
+    case ErrorCode::kColumnNotFound:
+      return "column not found";
     case ErrorCode::kUnsupportedFrame:
       return "unsupported frame";
     case ErrorCode::kUnsupportedCatalog:

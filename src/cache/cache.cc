@@ -61,6 +61,10 @@ Status Cache::GetMany(const std::vector<std::string>& keys, const GetOptions& op
   return impl_->GetMany(keys, options, ready);
 }
 
+Result<std::optional<ScanHit>> Cache::Scan(std::string_view key, const GetOptions& options) {
+  return impl_->Scan(key, options);
+}
+
 Status Cache::PutMany(const std::vector<PutItem>& items, const PutOptions& options) {
   return impl_->PutMany(items, options);
 }

@@ -142,11 +142,9 @@ void Cache::Impl::BeforeFork() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
   memo.LockForFork();
   known_misses_.LockForFork();
   pending_.LockForFork();
-  hot_->LockForFork();
 }
 
 void Cache::Impl::AfterFork(bool in_child) BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
-  hot_->UnlockAfterFork();
   pending_.UnlockAfterFork();
   known_misses_.UnlockAfterFork();
   memo.UnlockAfterFork();

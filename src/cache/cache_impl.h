@@ -38,6 +38,7 @@ class Cache::Impl final : public ForkParticipant {
   Status Put(std::string_view key, const Frame& frame, const PutOptions& options);
   Status GetMany(const std::vector<std::string>& keys, const GetOptions& options,
                  const std::function<void(const std::vector<IndexedHit>&)>& ready);
+  Result<std::optional<ScanHit>> Scan(std::string_view key, const GetOptions& options);
   Status PutMany(const std::vector<PutItem>& items, const PutOptions& options);
   Result<std::optional<EntryInfo>> Find(std::string_view key);
   Result<std::vector<EntryInfo>> Entries();

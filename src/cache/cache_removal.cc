@@ -1,6 +1,8 @@
 // Cache::Impl: lookups beside get, and everything that removes.
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include "cache/cache_impl.h"
@@ -18,12 +20,19 @@ Event CountEvent(const char* name, size_t count) {
 
 Result<std::optional<EntryInfo>> Cache::Impl::Find(std::string_view key) {
   BARCACHE_RETURN_IF_ERROR(RequireOpen());
-  // Row and overlay belong together only if no batch was written in between.
-  constexpr int kMaxTurns = 8;
+  // Row and overlay belong together only if no batch was being written meanwhile (its uses could
+  // be in both, or in neither). A batch takes some 0.1 ms; one that waits for another process is
+  // not waited for.
+  constexpr int kMaxTurns = 200;
+  constexpr std::chrono::microseconds kPause{50};
   std::optional<EntryInfo> entry;
   UseOverlay overlay;
   for (int turn = 0; turn < kMaxTurns; ++turn) {
     const uint64_t version = pending_.version();
+    if (PendingUses::InFlight(version) && turn + 1 < kMaxTurns) {
+      std::this_thread::sleep_for(kPause);
+      continue;
+    }
     BARCACHE_ASSIGN_OR_RETURN(entry, catalog->Find(key));
     overlay = pending_.Overlay(key);
     if (pending_.version() == version) break;

@@ -48,7 +48,7 @@ std::vector<Touch> PendingUses::Take() {
   CollectHotTouches();
   for (const auto& [key, use] : pending_) Add(&in_flight_, key, use);
   pending_.clear();
-  ++version_;
+  version_ |= 1;
   std::vector<std::pair<uint64_t, Touch>> ordered;
   ordered.reserve(in_flight_.size());
   for (const auto& [key, use] : in_flight_) {
@@ -68,7 +68,7 @@ void PendingUses::Settle(bool written) {
     for (const auto& [key, use] : in_flight_) Add(&pending_, key, use);
   }
   in_flight_.clear();
-  ++version_;
+  version_ += version_ & 1;
 }
 
 std::vector<PendingUses::Link> PendingUses::TakeLinks() {

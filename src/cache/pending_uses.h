@@ -52,9 +52,11 @@ class PendingUses final : public PendingTouches {
   // Uses of one key that no row knows of yet.
   UseOverlay Overlay(std::string_view cache_key);
   int64_t TotalCount();
-  // Changes whenever touches begin or end to be in flight: a reader of row + overlay compares
-  // it before and after, and looks again if it moved.
+  // Moves by one whenever touches begin or end to be in flight: a reader of row + overlay waits
+  // for an even one and looks again if it moved meanwhile.
   uint64_t version() const;
+  // Whether touches were in flight when that version was read.
+  static bool InFlight(uint64_t version) { return (version & 1) != 0; }
   // The entry is gone: its uses are nobody's.
   void Forget(std::string_view cache_key);
   void Clear();

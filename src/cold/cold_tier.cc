@@ -6,7 +6,6 @@
 #include "barcache/cache_key.h"
 #include "base/sha256.h"
 #include "cold/cold_events.h"
-#include "cold/hash_beside.h"
 #include "cold/release.h"
 #include "cold/verification.h"
 
@@ -74,34 +73,7 @@ Verified ColdTier::Verify(const EntryInfo& entry, const std::vector<std::string>
     result.verdict = Verdict::kMissing;
     return result;
   }
-  const auto bytes = (*file)->bytes();
-  // A large file is hashed beside its decoding; nothing is handed out before the hash matched,
-  // and a decoder that stumbled over wrong bytes is not listened to.
-  HashBeside hash(bytes);
-  if (!hash.is_beside() && hash.Hex() != entry.checksum) {
-    result.actual_checksum = hash.Hex();
-    result.verdict = Verdict::kWrongBytes;
-    return result;
-  }
-  // The budget scales with the file so that a large honest frame is never refused.
-  DecodeLimits limits;
-  limits.max_decoded_bytes =
-      std::max(options_.decode_budget_bytes, 100 * static_cast<int64_t>(bytes.size()));
-  auto decoded = columns == nullptr ? DecodeParquet(bytes, limits)
-                                    : DecodeParquetColumns(bytes, limits, *columns);
-  result.actual_checksum = hash.Hex();
-  if (result.actual_checksum != entry.checksum) {
-    result.verdict = Verdict::kWrongBytes;
-    return result;
-  }
-  if (!decoded.ok()) {
-    result.verdict = VerdictOfDecodeError(decoded.status().code());
-    result.status = decoded.status();
-    return result;
-  }
-  result.verdict = CompareStamp(entry, decoded->key_values);
-  if (result.verdict == Verdict::kGood) result.frame = std::move(decoded->frame);
-  return result;
+  return VerifyBytes(entry, (*file)->bytes(), options_.decode_budget_bytes, columns);
 }
 
 void ColdTier::Drop(const EntryInfo& entry, Verdict verdict, EventBuffer* events) {

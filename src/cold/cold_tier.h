@@ -49,6 +49,14 @@ struct ColdHit {
   Epoch epoch;  // Seen before the row was read.
 };
 
+class ColdScan;  // cold/cold_scan.h
+
+// A scan, and the whole frame that opening it has verified.
+struct ColdScanHit {
+  std::shared_ptr<const ColdScan> scan;
+  Frame frame;
+};
+
 struct WriteRequest {
   std::string_view cache_key;
   const Frame* frame = nullptr;
@@ -88,9 +96,12 @@ class ColdTier {
                                                 const Clock* clock);
 
   // nullopt: a miss (no row, or a row whose file did not verify; see `events`).
-  // With `columns`, only these, in that order; kInvalidArgument if the entry lacks one.
+  // With `columns`, only these, in that order; kColumnNotFound if the entry lacks one.
   Result<std::optional<ColdHit>> Read(std::string_view cache_key,
                                       const std::vector<std::string>* columns, EventBuffer* events);
+
+  // Opens the entry's file for reads of its own. nullopt: a miss, as with Read.
+  Result<std::optional<ColdScanHit>> OpenScan(std::string_view cache_key, EventBuffer* events);
 
   // Files first, encoded side by side; then all rows in one transaction, as if put one after the
   // other. On error none of them is stored and their files are gone.

@@ -289,7 +289,7 @@ TEST_F(ColdTierTest, ColumnsComeInTheOrderAsked) {
   EXPECT_EQ((*hit)->frame.column_names(), columns);
   const std::vector<std::string> unknown = {"open"};
   auto refused = cold_->Read("key1", &unknown, &events_);
-  EXPECT_EQ(refused.status().code(), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(refused.status().code(), ErrorCode::kColumnNotFound);
   EXPECT_TRUE(*catalog_->Find("key1"));
 }
 

@@ -1,8 +1,12 @@
 #include "cold/verification.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "barcache/cache_key.h"
 #include "base/file_system.h"
 #include "cold/entry_stamp.h"
+#include "cold/hash_beside.h"
 
 namespace barcache {
 
@@ -27,6 +31,40 @@ Verdict CompareStamp(const EntryInfo& entry, const KeyValues& key_values) {
   // A row that lost its side row may still serve its own file.
   if (entry.generation != 0 && stamp->generation != entry.generation) return Verdict::kWrongKey;
   return Verdict::kGood;
+}
+
+Verified VerifyBytes(const EntryInfo& entry, std::span<const uint8_t> bytes,
+                     int64_t decode_budget_bytes, const std::vector<std::string>* columns) {
+  Verified result;
+  // A large file is hashed beside its decoding; nothing is handed out before the hash matched,
+  // and a decoder that stumbled over wrong bytes is not listened to.
+  HashBeside hash(bytes);
+  if (!hash.is_beside() && hash.Hex() != entry.checksum) {
+    result.actual_checksum = hash.Hex();
+    result.verdict = Verdict::kWrongBytes;
+    return result;
+  }
+  // The budget scales with the file so that a large honest frame is never refused.
+  DecodeLimits limits;
+  limits.max_decoded_bytes =
+      std::max(decode_budget_bytes, 100 * static_cast<int64_t>(bytes.size()));
+  auto decoded = columns == nullptr ? DecodeParquet(bytes, limits)
+                                    : DecodeParquetColumns(bytes, limits, *columns);
+  result.actual_checksum = hash.Hex();
+  if (result.actual_checksum != entry.checksum) {
+    result.verdict = Verdict::kWrongBytes;
+    return result;
+  }
+  if (!decoded.ok()) {
+    result.verdict = VerdictOfDecodeError(decoded.status().code());
+    result.status = result.verdict == Verdict::kNoSuchColumn
+                        ? Status(ErrorCode::kColumnNotFound, decoded.status().message())
+                        : decoded.status();
+    return result;
+  }
+  result.verdict = CompareStamp(entry, decoded->key_values);
+  if (result.verdict == Verdict::kGood) result.frame = std::move(decoded->frame);
+  return result;
 }
 
 bool FileBelongsToKey(std::string_view cache_key, std::string_view path) {

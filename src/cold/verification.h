@@ -1,8 +1,11 @@
 // What can be wrong with an entry's file, and what follows from it. Internal to the cold room.
 #pragma once
 
+#include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "barcache/frame.h"
 #include "barcache/stats.h"
@@ -35,6 +38,10 @@ Verdict VerdictOfDecodeError(ErrorCode code);
 
 // kGood or kWrongKey. A file without a stamp is good only for a row that barcache did not write.
 Verdict CompareStamp(const EntryInfo& entry, const KeyValues& key_values);
+
+// Hashes the bytes, decodes these same bytes, and compares the footer with the row.
+Verified VerifyBytes(const EntryInfo& entry, std::span<const uint8_t> bytes,
+                     int64_t decode_budget_bytes, const std::vector<std::string>* columns);
 
 // True when `path` is a file that a put of `cache_key` makes, by barcache or RustyBT: only such a
 // file is ever unlinked on account of the key.

@@ -19,6 +19,7 @@
 #include "python/bindings.h"
 #include "python/errors.h"
 #include "python/event_log.h"
+#include "python/gil.h"
 #include "python/hot_tier_binding.h"
 #include "python/polars_bridge.h"
 
@@ -36,13 +37,19 @@ struct CacheCore {
   // The default of get_cached_data's argument `frame`, interned: compared by identity first.
   nb::object polars_name = nb::steal(PyUnicode_InternFromString("polars"));
   std::atomic<int> open_backtests{0};
+
+  // Closing may wait for another thread, which may need the GIL to go on.
+  ~CacheCore() {
+    const GilRelease unlocked;
+    cache.reset();
+  }
 };
 
 // Runs `call` without the GIL and raises what it reports.
 template <typename Call>
 auto Unlocked(Call call) {
   auto result = [&] {
-    const nb::gil_scoped_release unlocked;
+    const GilRelease unlocked;
     return call();
   }();
   return Unwrap(std::move(result));
@@ -51,7 +58,7 @@ auto Unlocked(Call call) {
 template <typename Call>
 void UnlockedStatus(Call call) {
   const Status status = [&] {
-    const nb::gil_scoped_release unlocked;
+    const GilRelease unlocked;
     return call();
   }();
   Check(status);
@@ -158,13 +165,38 @@ nb::list GetMany(CacheCore& self, nb::handle cache_keys, nb::handle backtest_id,
   nb::list answers;
   for (size_t i = 0; i < keys.size(); ++i) answers.append(nb::none());
   const auto hand_out = [&](const std::vector<IndexedHit>& hits) {
-    const nb::gil_scoped_acquire gil;
+    const GilAcquire gil;
     for (const auto& [index, hit] : hits) {
       answers[index] = FrameOfHit(self, keys[index], hit, frame);
     }
   };
   UnlockedStatus([&] { return self.cache->GetMany(keys, options, hand_out); });
   return answers;
+}
+
+struct FrameScanHandle {
+  std::shared_ptr<const FrameScan> scan;
+};
+
+// The scan and a frame of all columns, or None on a miss.
+nb::object OpenScan(CacheCore& self, nb::handle cache_key, nb::handle backtest_id) {
+  const std::string_view key = Utf8(cache_key).value_or(kIllegalKey);
+  const std::string backtest = BacktestOf(self, backtest_id);
+  GetOptions options;
+  options.backtest_id = backtest;
+  options.log_hit = LoggerWants(EventLevel::kInfo);
+  const auto hit = Unlocked([&] { return self.cache->Scan(key, options); });
+  if (!hit) return nb::none();
+  const nb::object native = NativeDataFrame(hit->frame);
+  return nb::make_tuple(FrameScanHandle{hit->scan}, WrapClone(native.ptr()));
+}
+
+nb::object ReadScan(const FrameScanHandle& self, nb::handle columns) {
+  Columns selected;
+  if (!columns.is_none()) selected = ColumnNames(columns);
+  const Frame frame = Unlocked([&] { return self.scan->Read(selected ? &*selected : nullptr); });
+  const nb::object native = NativeDataFrame(frame);
+  return WrapClone(native.ptr());
 }
 
 std::string KeyText(nb::handle cache_key) {
@@ -324,9 +356,9 @@ PyType_Slot kCacheSlots[] = {{Py_tp_traverse, reinterpret_cast<void*>(&Traverse)
                              {0, nullptr}};
 
 void BindFrames(nb::class_<CacheCore>& core) {
-  core.def("get_cached_data", &GetCachedData, nb::arg("cache_key"), nb::kw_only(),
+  core.def("get_cached_data", &GetCachedData, nb::arg("cache_key").none(), nb::kw_only(),
            nb::arg("backtest_id") = nb::none(), nb::arg("columns") = nb::none(),
-           nb::arg("frame") = nb::steal(PyUnicode_InternFromString("polars")),
+           nb::arg("frame").none() = nb::steal(PyUnicode_InternFromString("polars")),
            nb::sig("def get_cached_data(self, cache_key: str, *, backtest_id: str | None = None, "
                    "columns: list[str] | None = None, frame: str = 'polars') -> typing.Any"),
            "The frame under ``cache_key``, or None on a miss.\n\n"
@@ -347,6 +379,9 @@ void BindFrames(nb::class_<CacheCore>& core) {
                    "frame: str = 'polars') -> list[typing.Any]"),
            "As get_cached_data for each key, read side by side: the frames in the order of the "
            "keys, None\nfor a miss.")
+      .def("_open_scan", &OpenScan, nb::arg("cache_key"), nb::arg("backtest_id").none(),
+           nb::sig("def _open_scan(self, cache_key: str, backtest_id: str | None) "
+                   "-> tuple[FrameScan, polars.DataFrame] | None"))
       .def("_put_frames", &PutFrames, nb::arg("frames"), nb::arg("dataset_id"),
            nb::arg("backtest_id").none(),
            nb::sig("def _put_frames(self, frames: list[tuple[str, typing.Any, bool, str]], "
@@ -368,7 +403,7 @@ void BindFrames(nb::class_<CacheCore>& core) {
 }
 
 void BindQueries(nb::class_<CacheCore>& core) {
-  core.def("lookup_cache", &LookupCache, nb::arg("cache_key"),
+  core.def("lookup_cache", &LookupCache, nb::arg("cache_key").none(),
            nb::sig("def lookup_cache(self, cache_key: str) -> dict[str, typing.Any] | None"),
            "The entry's row, uses not yet written included; None if there is none.")
       .def("_entry", &EntryOf, nb::arg("cache_key"),
@@ -441,9 +476,13 @@ void BindSettings(nb::class_<CacheCore>& core) {
           [](const CacheCore& self) {
             return std::string(EvictionPolicyName(self.cache->eviction_policy()));
           },
-          [](CacheCore& self, std::string_view name) {
-            self.cache->set_eviction_policy(Unwrap(ParseEvictionPolicy(name)));
+          [](CacheCore& self, nb::handle name) {
+            if (!PyUnicode_Check(name.ptr())) RaiseInvalidType("eviction_policy must be a str");
+            const std::string_view text = Utf8(name).value_or("");
+            self.cache->set_eviction_policy(Unwrap(ParseEvictionPolicy(text)));
           },
+          nb::for_setter(nb::arg("name").none()),
+          nb::for_setter(nb::sig("def eviction_policy(self, name: str, /) -> None")),
           "Who leaves first: \"lru\", \"size\" or \"hybrid\". Assigning evicts nothing by itself.")
       .def("_hot_tier", [](const CacheCore& self) { return LruCache{self.cache->hot_tier()}; })
       .def("_set_hot_tier",
@@ -467,6 +506,11 @@ void BindSettings(nb::class_<CacheCore>& core) {
 }  // namespace
 
 void BindCache(nb::module_& module) {
+  nb::class_<FrameScanHandle>(module, "FrameScan",
+                              "An entry held open: each read verifies the file anew.")
+      .def("read", &ReadScan, nb::arg("columns").none(),
+           nb::sig("def read(self, columns: list[str] | None) -> polars.DataFrame"),
+           "The columns named, or all; EntryCorrupt if the bytes are no longer those put.");
   nb::class_<CacheCore> core(module, "CacheCore", nb::type_slots(kCacheSlots),
                              "The native base of CacheManager: use that.");
   core.def("__init__", &Construct, nb::arg("db_path"), nb::arg("cache_directory"),

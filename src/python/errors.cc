@@ -13,6 +13,8 @@ const char* ExceptionName(ErrorCode code) {
   switch (code) {
     case ErrorCode::kInvalidArgument:
       return "InvalidArgument";
+    case ErrorCode::kColumnNotFound:
+      return "ColumnNotFound";
     case ErrorCode::kUnsupportedFrame:
       return "UnsupportedFrame";
     case ErrorCode::kUnsupportedCatalog:

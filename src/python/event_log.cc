@@ -5,6 +5,8 @@
 
 #include <variant>
 
+#include "python/gil.h"
+
 namespace nb = nanobind;
 
 namespace barcache::python {
@@ -71,7 +73,7 @@ void LogEvents(const EventBuffer& events) {
 Cache::EventSink MakeEventSink() {
   return [](const Event& event) {
     if (!nb::is_alive()) return;
-    const nb::gil_scoped_acquire gil;
+    const GilAcquire gil;
     try {
       if (LoggerWants(event.level)) LogEvent(event);
     } catch (nb::python_error& error) {

@@ -9,6 +9,7 @@
 #include "base/fork.h"
 #include "python/arrow_c_data.h"
 #include "python/errors.h"
+#include "python/gil.h"
 
 namespace nb = nanobind;
 
@@ -129,7 +130,7 @@ Frame ImportStreamObject(nb::handle object, ImportMode mode) {
   const nb::object capsule = object.attr("__arrow_c_stream__")();
   auto* stream = FromCapsule<ArrowArrayStream>(capsule, "arrow_array_stream");
   auto result = [&] {
-    const nb::gil_scoped_release unlocked;
+    const GilRelease unlocked;
     return Frame::FromStream(stream, mode);
   }();
   return Unwrap(std::move(result));
@@ -255,7 +256,7 @@ nb::object WrapClone(PyObject* native) {
 std::shared_ptr<void> MakeCompanion(nb::handle object) {
   return std::shared_ptr<void>(object.inc_ref().ptr(), [](void* pointer) {
     if (!nb::is_alive()) return;  // The process is ending: the kernel takes it all.
-    const nb::gil_scoped_acquire gil;
+    const GilAcquire gil;
     Py_DECREF(static_cast<PyObject*>(pointer));
   });
 }

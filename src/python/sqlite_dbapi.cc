@@ -20,6 +20,7 @@
 
 #include "catalog/sqlite.h"
 #include "python/bindings.h"
+#include "python/gil.h"
 
 namespace nb = nanobind;
 
@@ -54,7 +55,7 @@ class Held {
  public:
   explicit Held(Shared& shared) : lock_(shared.mutex, std::try_to_lock) {
     if (lock_.owns_lock()) return;
-    nb::gil_scoped_release released;
+    GilRelease released;
     lock_.lock();
   }
 
@@ -256,7 +257,7 @@ class NativeStatement {
     Open(*shared_);
     Result<bool> stepped = false;
     {
-      nb::gil_scoped_release released;
+      GilRelease released;
       stepped = statement_.Step();
     }
     if (!stepped.ok()) FailAsLast(*shared_);
@@ -281,11 +282,11 @@ SqliteFunction WrapFunction(nb::object function) {
   auto held =
       std::shared_ptr<nb::object>(new nb::object(std::move(function)), [](nb::object* kept) {
         if (Py_IsInitialized() == 0) return;  // The interpreter is gone, and the object with it.
-        nb::gil_scoped_acquire acquired;
+        GilAcquire acquired;
         delete kept;
       });
   return [held = std::move(held)](SqliteFunctionCall& call) {
-    nb::gil_scoped_acquire acquired;
+    GilAcquire acquired;
     try {
       nb::list arguments;
       for (int index = 0; index < call.argument_count(); ++index) {
@@ -351,7 +352,7 @@ class NativeConnection {
     SqliteConnection& connection = Open(*shared_);
     Status status;
     {
-      nb::gil_scoped_release released;
+      GilRelease released;
       status = connection.Execute(sql);
     }
     if (!status.ok()) FailAsLast(*shared_);
