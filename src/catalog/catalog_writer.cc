@@ -213,7 +213,7 @@ Status CatalogWriter::StoreSideRow(const NewEntry& entry, bool present) {
         .Bind(5, entry.request_json);
     return store->Run();
   };
-  const Status status = run();
+  Status status = run();
   const bool disagrees =
       status.ok() ? state_->connection->changes() != 1 : status.code() == ErrorCode::kCorruption;
   if (!disagrees) return status;

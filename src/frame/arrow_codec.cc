@@ -92,8 +92,7 @@ Result<std::shared_ptr<arrow::Table>> TableToWrite(const FrameData& frame) {
     fields.push_back(arrow::field(original.name, array->type(), nullable));
     arrays.push_back(std::move(array));
   }
-  return arrow::Table::Make(arrow::schema(std::move(fields)), std::move(arrays),
-                            frame.array.length);
+  return arrow::Table::Make(arrow::schema(std::move(fields)), arrays, frame.array.length);
 }
 
 Result<ByteBuffer> WriteTable(const FrameData& frame, const KeyValues& key_values) {

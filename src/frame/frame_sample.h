@@ -44,8 +44,8 @@ inline std::shared_ptr<arrow::Array> Json(const std::shared_ptr<arrow::DataType>
 }
 
 inline std::shared_ptr<arrow::DataType> Categories(
-    std::shared_ptr<arrow::DataType> index = arrow::uint32(), bool ordered = false) {
-  return arrow::dictionary(std::move(index), arrow::utf8_view(), ordered);
+    const std::shared_ptr<arrow::DataType>& index = arrow::uint32(), bool ordered = false) {
+  return arrow::dictionary(index, arrow::utf8_view(), ordered);
 }
 
 inline std::shared_ptr<arrow::Array> Dictionary(const std::shared_ptr<arrow::DataType>& type,
