@@ -239,6 +239,55 @@ TEST_F(CacheTest, TheRequestBehindAKeyIsStored) {
   EXPECT_EQ((*cache->Find(key))->request_json, *CanonicalJson(request));
 }
 
+TEST_F(CacheTest, ManyAtOnceAreAsOneByOne) {
+  auto cache = Open(Options());
+  std::vector<PutItem> items;
+  std::vector<std::string> keys;
+  for (int i = 0; i < 40; ++i) {
+    keys.push_back("key" + std::to_string(i));
+    items.push_back({keys.back(), SampleBars(50, i)});
+  }
+  keys.push_back("nobody");
+  ASSERT_TRUE(cache->PutMany(items).ok());
+  cache->hot_tier()->Clear();
+  std::vector<Frame> frames(keys.size());
+  const auto keep = [&](const std::vector<IndexedHit>& hits) {
+    for (const auto& [index, hit] : hits) frames[index] = hit.frame;
+  };
+  ASSERT_TRUE(cache->GetMany(keys, {}, keep).ok());
+  for (int i = 0; i < 40; ++i) {
+    EXPECT_TRUE(SameFrame(frames[static_cast<size_t>(i)], SampleBars(50, i)));
+  }
+  EXPECT_FALSE(frames.back().valid());
+  EXPECT_EQ(cache->session_stats().cold_hits, 40);
+  EXPECT_EQ(cache->session_stats().miss_count, 1);
+  EXPECT_EQ(cache->hot_tier()->entry_count(), 40);
+}
+
+TEST_F(CacheTest, AMissAskedAgainIsStillAnsweredByTheNextPut) {
+  auto one = Open(Options());
+  auto two = Open(Options());
+  for (int i = 0; i < 3; ++i) EXPECT_FALSE(Get(*one, "key1"));
+  ASSERT_TRUE(two->Put("key1", bars_).ok());
+  EXPECT_TRUE(Get(*one, "key1"));
+  ASSERT_TRUE(two->Erase("key1").ok());
+  EXPECT_FALSE(Get(*one, "key1"));
+  ASSERT_TRUE(one->Put("key1", other_bars_).ok());
+  EXPECT_TRUE(SameFrame(Get(*two, "key1")->frame, other_bars_));
+}
+
+TEST_F(CacheTest, GetHotAnswersOnlyWhatNeedsNoQuestion) {
+  auto one = Open(Options());
+  auto two = Open(Options());
+  ASSERT_TRUE(one->Put("key1", bars_).ok());
+  EXPECT_NE(one->GetHot("key1"), nullptr);
+  EXPECT_EQ(one->GetHot("nobody"), nullptr);
+  ASSERT_TRUE(two->Put("key1", other_bars_).ok());
+  EXPECT_EQ(one->GetHot("key1"), nullptr) << "another process has replaced it";
+  EXPECT_EQ(one->session_stats().hit_count, 1);
+  EXPECT_EQ(one->session_stats().miss_count, 0);
+}
+
 TEST_F(CacheTest, ThreadsGetPutAndClearTogether) {
   CacheOptions options = Options();
   options.hot_capacity_bytes = 20'000;

@@ -1,0 +1,54 @@
+#include "cache/maintainer.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <future>
+#include <thread>
+
+namespace barcache {
+namespace {
+
+using std::chrono::milliseconds;
+
+TEST(MaintainerTest, ANudgeIsFollowedByWork) {
+  std::promise<void> worked;
+  std::atomic<int> times{0};
+  Maintainer maintainer(
+      [&] {
+        if (++times == 1) worked.set_value();
+      },
+      milliseconds(1));
+  maintainer.Nudge();
+  EXPECT_EQ(worked.get_future().wait_for(std::chrono::seconds(10)), std::future_status::ready);
+}
+
+TEST(MaintainerTest, ManyNudgesAreOneWork) {
+  std::atomic<int> times{0};
+  Maintainer maintainer([&] { ++times; }, milliseconds(10'000));
+  for (int i = 0; i < 100; ++i) maintainer.Nudge();
+  maintainer.Stop();
+  EXPECT_EQ(times, 0) << "stopped before the delay was over";
+}
+
+TEST(MaintainerTest, GoesOnAfterStopAndAfterAForksLock) {
+  std::atomic<int> times{0};
+  Maintainer maintainer([&] { ++times; }, milliseconds(0));
+  const auto wait_for = [&](int count) {
+    for (int i = 0; i < 10'000 && times < count; ++i) std::this_thread::sleep_for(milliseconds(1));
+    return times >= count;
+  };
+  maintainer.Nudge();
+  EXPECT_TRUE(wait_for(1));
+  maintainer.Stop();
+  maintainer.Nudge();
+  EXPECT_TRUE(wait_for(2));
+  maintainer.LockForFork();
+  maintainer.UnlockAfterFork();
+  maintainer.Nudge();
+  EXPECT_TRUE(wait_for(3));
+}
+
+}  // namespace
+}  // namespace barcache
