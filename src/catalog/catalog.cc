@@ -111,13 +111,22 @@ Status Catalog::Impl::Open() {
   memory = options.db_path == ":memory:";
   if (memory) return OpenMemory();
   std::error_code error;
-  path = std::filesystem::weakly_canonical(options.db_path, error).string();
+  // Absolute first: weakly_canonical leaves the path of a new file as it is.
+  const auto absolute = std::filesystem::absolute(options.db_path, error);
+  if (!error) path = std::filesystem::weakly_canonical(absolute, error).string();
   if (error) return StatusFromErrno(error.value(), "resolve", options.db_path);
   name = path;
   struct stat status{};
-  if (stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
+  const bool exists = stat(path.c_str(), &status) == 0;
+  if (exists && !S_ISREG(status.st_mode)) {
     return Status(ErrorCode::kNotACatalog,
                   "catalog " + path + ": it is not a regular file: choose another db_path");
+  }
+  // SQLite takes what is smaller than its smallest page for an empty database: it would be lost.
+  constexpr int64_t kSmallestPageBytes = 512;
+  if (exists && status.st_size > 0 && status.st_size < kSmallestPageBytes) {
+    return Status(ErrorCode::kNotACatalog,
+                  "catalog " + path + ": it is not a SQLite database: choose another db_path");
   }
   return options.read_only ? OpenReadOnly() : OpenFile();
 }

@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "base/fork.h"
 #include "base/mutex.h"
 
 namespace barcache {
@@ -70,8 +71,12 @@ void AppendEvictions(const LeavingNodes& evicted, EventBuffer* events) {
 
 }  // namespace
 
-struct HotTier::Impl {
-  explicit Impl(int64_t capacity) : capacity_bytes(capacity) {}
+struct HotTier::Impl final : ForkParticipant {
+  explicit Impl(int64_t capacity) : capacity_bytes(capacity) { JoinForks(); }
+  ~Impl() { LeaveForks(); }
+
+  void BeforeFork() override BARCACHE_NO_THREAD_SAFETY_ANALYSIS { mutex.lock(); }
+  void AfterFork(bool) override BARCACHE_NO_THREAD_SAFETY_ANALYSIS { mutex.unlock(); }
 
   mutable Mutex mutex;
   // The views point into the nodes.
@@ -269,9 +274,5 @@ std::vector<std::string> HotTier::keys() const {
   }
   return keys;
 }
-
-void HotTier::LockForFork() BARCACHE_NO_THREAD_SAFETY_ANALYSIS { impl_->mutex.lock(); }
-
-void HotTier::UnlockAfterFork() BARCACHE_NO_THREAD_SAFETY_ANALYSIS { impl_->mutex.unlock(); }
 
 }  // namespace barcache

@@ -4,8 +4,8 @@
 // judge whether it still holds, and a companion: an opaque object kept beside the frame (the
 // Python layer keeps the Polars frame there).
 //
-// Thread safety: all methods may be called from any thread. Frames and companions that leave are
-// destroyed after the lock is released, on the calling thread.
+// Thread safety: all methods may be called from any thread, and on both sides of a fork. Frames and
+// companions that leave are destroyed after the lock is released, on the calling thread.
 #pragma once
 
 #include <atomic>
@@ -80,10 +80,6 @@ class HotTier {
   int64_t total_charge_bytes() const;
   int64_t entry_count() const;
   std::vector<std::string> keys() const;  // Least recently used first.
-
-  // Taken before a fork and released after it in both processes.
-  void LockForFork();
-  void UnlockAfterFork();
 
  private:
   struct Impl;

@@ -298,9 +298,7 @@ TEST(HotTierTest, ThreadsKeepTheBooksExact) {
 TEST(HotTierTest, UsableOnBothSidesOfAFork) {
   HotTier tier(100);
   tier.Insert("a", EntryOf(10), nullptr);
-  tier.LockForFork();
   const pid_t child = fork();
-  tier.UnlockAfterFork();
   if (child == 0) {
     alarm(10);
     tier.Insert("b", EntryOf(10), nullptr);
