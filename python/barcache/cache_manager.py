@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    import polars as pl
+
     from barcache.metadata_catalog import ParquetMetadataCatalog
 
 BYTES_PER_MB = 1024 * 1024
@@ -229,6 +231,29 @@ class CacheManager(_core.CacheCore):
             ready.append((cache_key, frame.data, frame.is_polars, frame.origin))
         if ready:
             self._put_frames(ready, number, backtest_id or None)
+
+    def scan(self, cache_key: str, *, backtest_id: str | None = None) -> pl.LazyFrame | None:
+        """The entry as a Polars LazyFrame, or None on a miss.
+
+        The file is held open from now on: each collect reads it once, verifies the bytes read and
+        decodes only the columns that the query needs, also after the entry was evicted or the
+        cache closed. Nothing is kept in memory under the key.
+
+        Raises:
+            EntryCorrupt: at collect, when the bytes are no longer those that were put.
+
+        >>> import tempfile, polars as pl
+        >>> cache = CacheManager(":memory:", tempfile.mkdtemp())
+        >>> bars = pl.DataFrame({"close": [1.0, 2.0], "volume": [10, 20]})
+        >>> cache.put_cached_data("key1", bars, dataset_id=1)
+        >>> cache.scan("key1").filter(pl.col("close") > 1).select("volume").collect().item()
+        20
+        >>> cache.close()
+        """
+        from barcache.scan import lazy_frame
+
+        opened = self._open_scan(cache_key, backtest_id or None)
+        return None if opened is None else lazy_frame(*opened)
 
     @contextlib.contextmanager
     def backtest(self, backtest_id: str) -> Iterator[Self]:

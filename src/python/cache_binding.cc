@@ -174,6 +174,31 @@ nb::list GetMany(CacheCore& self, nb::handle cache_keys, nb::handle backtest_id,
   return answers;
 }
 
+struct FrameScanHandle {
+  std::shared_ptr<const FrameScan> scan;
+};
+
+// The scan and a frame of all columns, or None on a miss.
+nb::object OpenScan(CacheCore& self, nb::handle cache_key, nb::handle backtest_id) {
+  const std::string_view key = Utf8(cache_key).value_or(kIllegalKey);
+  const std::string backtest = BacktestOf(self, backtest_id);
+  GetOptions options;
+  options.backtest_id = backtest;
+  options.log_hit = LoggerWants(EventLevel::kInfo);
+  const auto hit = Unlocked([&] { return self.cache->Scan(key, options); });
+  if (!hit) return nb::none();
+  const nb::object native = NativeDataFrame(hit->frame);
+  return nb::make_tuple(FrameScanHandle{hit->scan}, WrapClone(native.ptr()));
+}
+
+nb::object ReadScan(const FrameScanHandle& self, nb::handle columns) {
+  Columns selected;
+  if (!columns.is_none()) selected = ColumnNames(columns);
+  const Frame frame = Unlocked([&] { return self.scan->Read(selected ? &*selected : nullptr); });
+  const nb::object native = NativeDataFrame(frame);
+  return WrapClone(native.ptr());
+}
+
 std::string KeyText(nb::handle cache_key) {
   const auto key = Utf8(cache_key);
   if (!key) {
@@ -354,6 +379,9 @@ void BindFrames(nb::class_<CacheCore>& core) {
                    "frame: str = 'polars') -> list[typing.Any]"),
            "As get_cached_data for each key, read side by side: the frames in the order of the "
            "keys, None\nfor a miss.")
+      .def("_open_scan", &OpenScan, nb::arg("cache_key"), nb::arg("backtest_id").none(),
+           nb::sig("def _open_scan(self, cache_key: str, backtest_id: str | None) "
+                   "-> tuple[FrameScan, polars.DataFrame] | None"))
       .def("_put_frames", &PutFrames, nb::arg("frames"), nb::arg("dataset_id"),
            nb::arg("backtest_id").none(),
            nb::sig("def _put_frames(self, frames: list[tuple[str, typing.Any, bool, str]], "
@@ -478,6 +506,11 @@ void BindSettings(nb::class_<CacheCore>& core) {
 }  // namespace
 
 void BindCache(nb::module_& module) {
+  nb::class_<FrameScanHandle>(module, "FrameScan",
+                              "An entry held open: each read verifies the file anew.")
+      .def("read", &ReadScan, nb::arg("columns").none(),
+           nb::sig("def read(self, columns: list[str] | None) -> polars.DataFrame"),
+           "The columns named, or all; EntryCorrupt if the bytes are no longer those put.");
   nb::class_<CacheCore> core(module, "CacheCore", nb::type_slots(kCacheSlots),
                              "The native base of CacheManager: use that.");
   core.def("__init__", &Construct, nb::arg("db_path"), nb::arg("cache_directory"),
