@@ -35,14 +35,16 @@ test-python: build  ## The Python tests
 
 check: build  ## Formatters, linters, types, stub, layers, examples
 	@scripts/setup check
-	@$(MAKE) format-check lint types stub-check layers examples
+	@$(MAKE) --keep-going format-check lint types stub-check layers examples
 	@scripts/step "make check: all passed"
 
 format-check:
 	@scripts/step "clang-format, ruff"
-	@.venv/bin/clang-format --dry-run -Werror $(SOURCES_CC)
-	@.venv/bin/ruff format --check --quiet .
-	@.venv/bin/ruff check --quiet .
+	@status=0; \
+	.venv/bin/clang-format --dry-run -Werror $(SOURCES_CC) || status=1; \
+	.venv/bin/ruff format --check --quiet . || status=1; \
+	.venv/bin/ruff check --quiet . || status=1; \
+	exit $$status
 
 lint:
 	@scripts/step "clang-tidy"
