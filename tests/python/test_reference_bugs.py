@@ -289,7 +289,7 @@ def test_b10_processes_put_and_get_the_same_keys(tmp_path):
     ]
     for child in children:
         child.start()
-    assert [failure for _ in children for failure in results.get(timeout=120)] == []
+    assert [failure for _ in children for failure in results.get(timeout=60)] == []
     for child in children:
         child.join()
     with CacheManager(f"{tmp_path}/metadata.db", f"{tmp_path}/cache") as cache:

@@ -36,11 +36,16 @@ def clean(monkeypatch):
 
 
 @pytest.fixture
-def absent(monkeypatch):
+def absent():
     """No RustyBT on the path, also where the real one is installed."""
-    monkeypatch.setattr(sys, "path", [p for p in sys.path if not _has_rustybt(p)])
-    if importlib.util.find_spec("rustybt") is not None:
-        pytest.skip("RustyBT is found by a finder that cannot be set aside")
+    # Not by monkeypatch: it would put back the path as a later syspath_prepend had found it.
+    kept = list(sys.path)
+    sys.path[:] = [folder for folder in kept if not _has_rustybt(folder)]
+    try:
+        assert importlib.util.find_spec("rustybt") is None
+        yield
+    finally:
+        sys.path[:] = kept
 
 
 def _has_rustybt(path):
@@ -124,9 +129,10 @@ def test_uninstall_takes_everything_back():
 
 
 @pytest.mark.usefixtures("absent")
-def test_a_mere_folder_of_that_name_does_not_hide_the_switch(tmp_path, monkeypatch):
+def test_a_mere_folder_of_that_name_does_not_hide_the_switch(tmp_path):
     (tmp_path / "rustybt").mkdir()
-    monkeypatch.syspath_prepend(str(tmp_path))
+    sys.path.insert(0, str(tmp_path))  # The fixture takes it out again.
+    importlib.invalidate_caches()
     assert switch.status().live == "none"
     switch.install()
     assert importlib.import_module(MODULE).CacheManager is barcache.CacheManager
