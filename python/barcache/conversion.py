@@ -68,7 +68,9 @@ def frame_to_put(data: Any) -> PutFrame:
         return PutFrame(data, is_polars=True)
     if is_pandas_frame(data):
         return _from_pandas(data)
-    if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__"):
+    if not isinstance(data, (type, pl.Series)) and (
+        hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__")
+    ):
         return PutFrame(data, is_polars=False)
     raise InvalidType(
         f"put_cached_data cannot store a {type(data).__module__}.{type(data).__qualname__}: pass "

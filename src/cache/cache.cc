@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "base/crew.h"
+#include "base/sha256.h"
 #include "cache/cache_impl.h"
 
 namespace barcache {
@@ -23,10 +25,18 @@ Event HotTierInitialized(const CacheOptions& options) {
   return event;
 }
 
+// What the process makes once. A thread in the middle of that while another one forks would leave
+// the child an object that nobody finishes, so it is not left to the first put.
+void MakeSharedObjects() {
+  (void)Sha256Hex(std::string_view());
+  (void)Crew::Shared();
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Cache>> Cache::Open(const CacheOptions& options, EventSink sink) {
   BARCACHE_RETURN_IF_ERROR(options.Validate());
+  MakeSharedObjects();
   auto clock = std::make_unique<SystemClock>();
   CatalogOptions catalog_options;
   catalog_options.db_path = options.db_path;

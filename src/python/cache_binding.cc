@@ -9,6 +9,7 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -87,7 +88,15 @@ std::optional<std::string_view> Utf8(nb::handle text) {
 // Raises InvalidType for anything but a list (or tuple) of str.
 std::vector<std::string> ColumnNames(nb::handle columns) {
   std::vector<std::string> names;
-  if (!PyUnicode_Check(columns.ptr()) && nb::try_cast(columns, names)) return names;
+  if (!PyUnicode_Check(columns.ptr()) && nb::try_cast(columns, names)) {
+    std::set<std::string_view> seen;
+    for (const std::string& name : names) {
+      if (seen.insert(name).second) continue;
+      Raise(Status(ErrorCode::kInvalidArgument,
+                   "columns names '" + name + "' twice: name each column once"));
+    }
+    return names;
+  }
   RaiseInvalidType("columns must be a list of column names, each a str");
 }
 

@@ -24,21 +24,11 @@ nb::object ToPython(const EventValue& value) {
   return nb::none();
 }
 
-// Looked up once; a reference that is never given back, so that nothing runs at exit.
-nb::handle EventsModule() {
-  static PyObject* module = nb::module_::import_("barcache.events").release().ptr();
-  return module;
-}
-
-void LogEvent(const Event& event) {
-  nb::dict fields;
-  for (const auto& [name, value] : event.fields) fields[name] = ToPython(value);
-  EventsModule().attr("log_event")(static_cast<int>(event.level), event.name, **fields);
-}
-
 // References that are never given back, so that nothing runs at exit.
 struct LoggerState {
-  nb::object logger = EventsModule().attr("logger");
+  nb::object module = nb::module_::import_("barcache.events");
+  nb::object log_event = module.attr("log_event");
+  nb::object logger = module.attr("logger");
   nb::object is_enabled = logger.attr("isEnabledFor");
   nb::object owned_attributes = logger.attr("__dict__");
   nb::object owned_answers = logger.attr("_cache");
@@ -50,18 +40,29 @@ struct LoggerState {
   static PyObject* Level(int level) { return nb::int_(level).release().ptr(); }
 };
 
+const LoggerState* state = nullptr;
+
+void LogEvent(const Event& event) {
+  nb::dict fields;
+  for (const auto& [name, value] : event.fields) fields[name] = ToPython(value);
+  state->log_event(static_cast<int>(event.level), event.name, **fields);
+}
+
 }  // namespace
+
+void PrepareEventLog() {
+  if (state == nullptr) state = new LoggerState;
+}
 
 bool LoggerWants(EventLevel level) {
   // What Logger.isEnabledFor does, without its call: the logger's own cache of answers, which
   // logging empties whenever a level changes.
-  static const LoggerState& state = *new LoggerState;
-  PyObject* number = state.numbers[static_cast<size_t>(level) / 10];
-  PyObject* known = PyDict_GetItemWithError(state.answers, number);
-  PyObject* disabled = PyDict_GetItemWithError(state.attributes, state.disabled_name);
+  PyObject* number = state->numbers[static_cast<size_t>(level) / 10];
+  PyObject* known = PyDict_GetItemWithError(state->answers, number);
+  PyObject* disabled = PyDict_GetItemWithError(state->attributes, state->disabled_name);
   if (known != nullptr && disabled == Py_False) return known == Py_True;
   PyErr_Clear();
-  return nb::cast<bool>(state.is_enabled(static_cast<int>(level)));
+  return nb::cast<bool>(state->is_enabled(static_cast<int>(level)));
 }
 
 void LogEvents(const EventBuffer& events) {

@@ -6,6 +6,10 @@
 
 namespace barcache::python {
 
+// Looks up what the functions below need: under a static's lock an import could wait for the GIL
+// that a waiter for that lock holds. REQUIRES: the GIL. Called once, by module.cc.
+void PrepareEventLog();
+
 // Takes the GIL; does nothing once the interpreter is shutting down.
 Cache::EventSink MakeEventSink();
 

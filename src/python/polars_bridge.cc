@@ -26,21 +26,9 @@ struct Polars {
   nb::object unnest_name;      // "struct_unnest"
 };
 
-const Polars& ThePolars() {
-  static const Polars* polars = [] {
-    auto names = std::make_unique<Polars>();
-    const nb::module_ module = nb::module_::import_("polars");
-    names->data_frame_type = module.attr("DataFrame").inc_ref();
-    const nb::object empty = names->data_frame_type();
-    names->native_clone = empty.attr("_df").type().attr("clone").inc_ref();
-    const nb::object series = module.attr("Series")();
-    names->series_of_array = series.attr("_s").type().attr("from_arrow_c_array").inc_ref();
-    names->df_name = nb::str("_df");
-    names->unnest_name = nb::str("struct_unnest");
-    return names.release();
-  }();
-  return *polars;
-}
+const Polars* the_polars = nullptr;
+
+const Polars& ThePolars() { return *the_polars; }
 
 // A C stream whose chunks are arrays of any type, seen as struct arrays with that one column:
 // what a single Series exports.
@@ -214,6 +202,20 @@ struct ArrowExport {
 };
 
 }  // namespace
+
+void PreparePolars() {
+  if (the_polars != nullptr) return;
+  auto names = std::make_unique<Polars>();
+  const nb::module_ module = nb::module_::import_("polars");
+  names->data_frame_type = module.attr("DataFrame").inc_ref();
+  const nb::object empty = names->data_frame_type();
+  names->native_clone = empty.attr("_df").type().attr("clone").inc_ref();
+  const nb::object series = module.attr("Series")();
+  names->series_of_array = series.attr("_s").type().attr("from_arrow_c_array").inc_ref();
+  names->df_name = nb::str("_df");
+  names->unnest_name = nb::str("struct_unnest");
+  the_polars = names.release();
+}
 
 Frame FrameOfPolars(nb::handle data_frame) {
   if (InForkedChild()) return ImportSeriesBySeries(data_frame);

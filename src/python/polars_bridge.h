@@ -16,6 +16,9 @@
 
 namespace barcache::python {
 
+// Looks up the names of Polars that the functions below need. Called once, by module.cc.
+void PreparePolars();
+
 // The frame of a pl.DataFrame. Buffers are shared where Polars owns them alone.
 Frame FrameOfPolars(nanobind::handle data_frame);
 
