@@ -35,7 +35,7 @@ Crew& Crew::Shared() {
   return *crew;
 }
 
-Crew::Crew(int worker_count) : worker_count_(worker_count) { JoinForks(); }
+Crew::Crew(int worker_count) : worker_count_(worker_count) { JoinForks(ForkTurn::kThreads); }
 
 Crew::~Crew() {
   LeaveForks();

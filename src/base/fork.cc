@@ -10,9 +10,14 @@
 namespace barcache {
 namespace {
 
+struct Member {
+  ForkTurn turn;
+  ForkParticipant* participant;
+};
+
 struct Registry {
   std::mutex mutex;
-  std::vector<ForkParticipant*> participants;  // Guarded by mutex.
+  std::vector<Member> members;  // Guarded by mutex. By turn; within one, the youngest first.
   std::atomic<bool> in_child{false};
 };
 
@@ -25,15 +30,15 @@ Registry& TheRegistry() {
 void Prepare() {
   Registry& registry = TheRegistry();
   registry.mutex.lock();
-  for (auto it = registry.participants.rbegin(); it != registry.participants.rend(); ++it) {
-    (*it)->BeforeFork();
-  }
+  for (const Member& member : registry.members) member.participant->BeforeFork();
 }
 
 void Resume(bool in_child) {
   Registry& registry = TheRegistry();
-  if (in_child && !registry.participants.empty()) registry.in_child = true;
-  for (ForkParticipant* participant : registry.participants) participant->AfterFork(in_child);
+  if (in_child && !registry.members.empty()) registry.in_child = true;
+  for (auto it = registry.members.rbegin(); it != registry.members.rend(); ++it) {
+    it->participant->AfterFork(in_child);
+  }
   registry.mutex.unlock();
 }
 
@@ -45,17 +50,19 @@ void InstallHandlers() {
 
 }  // namespace
 
-void ForkParticipant::JoinForks() {
+void ForkParticipant::JoinForks(ForkTurn turn) {
   InstallHandlers();
   Registry& registry = TheRegistry();
   const std::lock_guard lock(registry.mutex);
-  registry.participants.push_back(this);
+  const auto place = std::find_if(registry.members.begin(), registry.members.end(),
+                                  [&](const Member& member) { return member.turn >= turn; });
+  registry.members.insert(place, Member{turn, this});
 }
 
 void ForkParticipant::LeaveForks() {
   Registry& registry = TheRegistry();
   const std::lock_guard lock(registry.mutex);
-  std::erase(registry.participants, this);
+  std::erase_if(registry.members, [&](const Member& member) { return member.participant == this; });
 }
 
 bool InForkedChild() { return TheRegistry().in_child; }

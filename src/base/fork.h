@@ -1,13 +1,17 @@
 // ForkParticipant: an object that must be quiet while the process forks.
 //
-// pthread_atfork handlers, installed once, call every living participant: before the fork in
-// reverse order of construction, after it (in parent and child) in order of construction. The
-// list of participants is the one piece of process-wide state in barcache: fork is process-wide.
+// pthread_atfork handlers, installed once, call every living participant: before the fork by
+// their turn and, within a turn, the youngest first; after it (in parent and child) in the
+// opposite order. The list of participants is process-wide because fork is.
 //
 // Thread safety: construction and destruction may happen on any thread; a fork waits for them.
 #pragma once
 
 namespace barcache {
+
+// Who is made quiet first: threads that work for others may be in the middle of a call into
+// state, and state may allocate memory until it is locked itself.
+enum class ForkTurn { kThreads, kState, kMemory };
 
 class ForkParticipant {
  public:
@@ -25,7 +29,7 @@ class ForkParticipant {
   ~ForkParticipant() = default;
 
   // To be called at the end of the derived constructor and at the start of its destructor.
-  void JoinForks();
+  void JoinForks(ForkTurn turn = ForkTurn::kState);
   void LeaveForks();
 };
 
