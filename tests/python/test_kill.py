@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
-
 from barcache import CacheManager
 
 if TYPE_CHECKING:

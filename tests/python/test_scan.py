@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import barcache
 import polars as pl
 import pytest
-from polars.testing import assert_frame_equal
-
-import barcache
 from barcache import CacheManager
+from polars.testing import assert_frame_equal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
