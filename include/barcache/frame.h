@@ -48,6 +48,10 @@ class Frame {
   static Result<Frame> FromColumns(std::vector<ArrowSchema*> schemas,
                                    std::vector<ArrowArray*> arrays, ImportMode mode);
 
+  // The frame of these columns, in this order, over the same buffers.
+  // Errors: kColumnNotFound; kInvalidArgument for a column named twice. REQUIRES: valid().
+  Result<Frame> Select(const std::vector<std::string>& columns) const;
+
   // Writes a struct array that shares this frame's buffers. The consumer releases both; the
   // buffers stay alive until then. Never fails but for memory (throws std::bad_alloc).
   void ExportArray(ArrowSchema* schema, ArrowArray* array) const;

@@ -81,13 +81,18 @@ std::shared_ptr<const HotEntry> Cache::Impl::GetHot(std::string_view key, const 
   return entry;
 }
 
-Cache::Impl::HotEntryPointer Cache::Impl::LookHot(std::string_view key, const GetOptions& get) {
-  if (get.columns != nullptr) return nullptr;
+Result<std::optional<Hit>> Cache::Impl::LookHot(std::string_view key, const GetOptions& get) {
   const std::shared_ptr<HotTier> tier = hot_tier();
   HotEntryPointer entry = tier->Lookup(key);
   if (entry != nullptr && !Untouched(key, entry->tag)) entry = AskCatalog(key, entry, tier.get());
-  if (entry != nullptr) CountHotHit(key, entry, get);
-  return entry;
+  if (entry == nullptr) return std::optional<Hit>();
+  Hit hit{entry->frame, entry->companion, entry, true};
+  if (get.columns != nullptr) {
+    BARCACHE_ASSIGN_OR_RETURN(Frame selected, entry->frame.Select(*get.columns));
+    hit = Hit{std::move(selected), nullptr, nullptr, true};
+  }
+  CountHotHit(key, entry, get);
+  return std::optional<Hit>(std::move(hit));
 }
 
 Result<Cache::Impl::ColdAnswer> Cache::Impl::ReadCold(std::string_view key,
@@ -137,9 +142,8 @@ Result<std::optional<Hit>> Cache::Impl::Get(std::string_view key, const GetOptio
   BARCACHE_RETURN_IF_ERROR(RequireOpen());
   GetOptions get = options;
   if (get.log_hit && get.begin_ns == 0) get.begin_ns = clock_->MonotonicNs();
-  if (const HotEntryPointer entry = LookHot(key, get)) {
-    return std::optional<Hit>(Hit{entry->frame, entry->companion, entry, true});
-  }
+  BARCACHE_ASSIGN_OR_RETURN(auto hot, LookHot(key, get));
+  if (hot) return hot;
   EventBuffer events;
   auto answer = ReadCold(key, get.columns, &events);
   if (!answer.ok()) {
@@ -159,8 +163,9 @@ Status Cache::Impl::GetMany(const std::vector<std::string>& keys, const GetOptio
   std::vector<IndexedHit> hits;
   std::vector<size_t> cold_keys;
   for (size_t i = 0; i < keys.size(); ++i) {
-    if (const HotEntryPointer entry = LookHot(keys[i], get)) {
-      hits.emplace_back(i, Hit{entry->frame, entry->companion, entry, true});
+    BARCACHE_ASSIGN_OR_RETURN(auto hot, LookHot(keys[i], get));
+    if (hot) {
+      hits.emplace_back(i, std::move(*hot));
     } else {
       cold_keys.push_back(i);
     }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "barcache/cache.h"
+#include "base/block_pool.h"
 #include "base/clock.h"
 #include "base/event.h"
 #include "base/fork.h"
@@ -83,7 +84,7 @@ class Cache::Impl final : public ForkParticipant {
   HotEntryPointer AskCatalog(std::string_view key, const HotEntryPointer& entry, HotTier* tier);
   void CountHotHit(std::string_view key, const HotEntryPointer& entry, const GetOptions& get);
   // The hot tier's answer, after a look at the catalog if need be.
-  HotEntryPointer LookHot(std::string_view key, const GetOptions& get);
+  Result<std::optional<Hit>> LookHot(std::string_view key, const GetOptions& get);
   // What a read of the cold tier found, and what to compare its tag with later.
   struct ColdAnswer {
     std::optional<ColdHit> hit;
@@ -108,6 +109,8 @@ class Cache::Impl final : public ForkParticipant {
   void Emit(EventBuffer events);
   Status WriteDailyStatistics(EventBuffer* events);
 
+  // Memory of frames is recycled until Close.
+  std::optional<BlockPool::Share> recycled_{std::in_place, options.hot_capacity_bytes};
   const EventSink sink_;
   std::unique_ptr<SystemClock> clock_;
   std::unique_ptr<ColdTier> cold_;

@@ -1,6 +1,7 @@
 // Frame: the doors of import and export.
 #include "barcache/frame.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <exception>
 #include <new>
@@ -190,6 +191,32 @@ Result<Frame> Frame::FromColumns(std::vector<ArrowSchema*> schemas, std::vector<
     BARCACHE_RETURN_IF_ERROR(CheckDistinctNames(table, ""));
     return BuildFrame(table, columns, num_rows, mode);
   });
+}
+
+Result<Frame> Frame::Select(const std::vector<std::string>& columns) const {
+  const std::vector<std::string> known = column_names();
+  std::vector<Owned<ArrowSchema>> schemas(columns.size());
+  std::vector<Owned<ArrowArray>> arrays(columns.size());
+  std::vector<ArrowSchema*> schema_pointers;
+  std::vector<ArrowArray*> array_pointers;
+  for (size_t i = 0; i < columns.size(); ++i) {
+    const auto found = std::find(known.begin(), known.end(), columns[i]);
+    if (found == known.end()) {
+      std::string names;
+      for (const std::string& name : known) names += (names.empty() ? "'" : ", '") + name + "'";
+      return Status(ErrorCode::kColumnNotFound, "the frame has no column '" + columns[i] +
+                                                    "'; choose among its columns: " + names);
+    }
+    const auto position = found - known.begin();
+    ShareSchema(*data_->schema.children[position], data_, schemas[i].get());
+    ShareArray(*data_->array.children[position], data_, arrays[i].get());
+    schema_pointers.push_back(schemas[i].get());
+    array_pointers.push_back(arrays[i].get());
+  }
+  BARCACHE_ASSIGN_OR_RETURN(
+      const Frame selected,
+      FromColumns(std::move(schema_pointers), std::move(array_pointers), ImportMode::kShare));
+  return origin().empty() ? selected : selected.WithOrigin(origin());
 }
 
 void Frame::ExportArray(ArrowSchema* schema, ArrowArray* array) const {
