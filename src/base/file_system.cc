@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdlib>
 #include <memory>
 #include <random>
 #include <system_error>
@@ -20,8 +19,6 @@
 
 namespace barcache {
 namespace {
-
-constexpr size_t kAlignment = 64;
 
 struct DirDeleter {
   void operator()(DIR* dir) const { ::closedir(dir); }
@@ -180,31 +177,25 @@ void FileDescriptor::Close() {
 }
 
 ByteBuffer::ByteBuffer(ByteBuffer&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)),
-      size_(std::exchange(other.size_, 0)),
-      capacity_(std::exchange(other.capacity_, 0)) {}
+    : block_(std::exchange(other.block_, {})), size_(std::exchange(other.size_, 0)) {}
 
 ByteBuffer& ByteBuffer::operator=(ByteBuffer&& other) noexcept {
   if (this != &other) {
-    std::free(data_);
-    data_ = std::exchange(other.data_, nullptr);
+    BlockPool::Files().Give(block_);
+    block_ = std::exchange(other.block_, {});
     size_ = std::exchange(other.size_, 0);
-    capacity_ = std::exchange(other.capacity_, 0);
   }
   return *this;
 }
 
-ByteBuffer::~ByteBuffer() { std::free(data_); }
+ByteBuffer::~ByteBuffer() { BlockPool::Files().Give(block_); }
 
 bool ByteBuffer::Reset(size_t size) {
-  if (size > capacity_) {
-    if (size > SIZE_MAX - kAlignment) return false;
-    const size_t capacity = (size + kAlignment - 1) / kAlignment * kAlignment;
-    void* data = std::aligned_alloc(kAlignment, capacity);
-    if (data == nullptr) return false;
-    std::free(data_);
-    data_ = static_cast<uint8_t*>(data);
-    capacity_ = capacity;
+  if (size > block_.size) {
+    const BlockPool::Block block = BlockPool::Files().Take(size);
+    if (block.data == nullptr) return false;
+    BlockPool::Files().Give(block_);
+    block_ = block;
   }
   size_ = size;
   return true;

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "barcache/status.h"
+#include "base/block_pool.h"
 
 namespace barcache {
 
@@ -40,7 +41,8 @@ class FileDescriptor {
   int fd_ = -1;
 };
 
-// A recyclable byte buffer: 64-byte aligned, never zero-filled, grows without keeping content.
+// Bytes of a file: 64-byte aligned, never zero-filled, grow without keeping content. Large ones are
+// recycled (base/block_pool.h).
 class ByteBuffer {
  public:
   ByteBuffer() = default;
@@ -53,15 +55,14 @@ class ByteBuffer {
   [[nodiscard]] bool Reset(size_t size);
   // Keeps the first `size` bytes, or all if there are fewer.
   void Truncate(size_t size);
-  uint8_t* data() { return data_; }
-  const uint8_t* data() const { return data_; }
+  uint8_t* data() { return block_.data; }
+  const uint8_t* data() const { return block_.data; }
   size_t size() const { return size_; }
-  std::span<const uint8_t> bytes() const { return {data_, size_}; }
+  std::span<const uint8_t> bytes() const { return {block_.data, size_}; }
 
  private:
-  uint8_t* data_ = nullptr;
+  BlockPool::Block block_;
   size_t size_ = 0;
-  size_t capacity_ = 0;
 };
 
 struct FileInfo {

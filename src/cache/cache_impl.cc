@@ -127,6 +127,7 @@ Status Cache::Impl::Close() {
     Emit(std::move(events));
   }
   hot_tier()->Clear();
+  recycled_.reset();
   // Closes every connection; the last one to leave moves the log into the database.
   catalog->BeforeFork();
   catalog->AfterFork(false);

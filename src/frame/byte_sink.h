@@ -11,6 +11,7 @@
 #include <cstring>
 #include <new>
 #include <span>
+#include <utility>
 
 namespace barcache {
 
@@ -23,6 +24,12 @@ class ByteSink {
       : data_(other.data_), size_(other.size_), capacity_(other.capacity_) {
     other.data_ = nullptr;
     other.size_ = other.capacity_ = 0;
+  }
+  ByteSink& operator=(ByteSink&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_, other.capacity_);
+    return *this;
   }
   ~ByteSink() { std::free(data_); }
 

@@ -3,6 +3,7 @@
 // Nothing in a file is believed: offsets, sizes and counts are compared with the bytes that are
 // there before they are used, and memory is taken only within the budget.
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <new>
 #include <string>
@@ -14,6 +15,7 @@
 #include "frame/bitmap.h"
 #include "frame/byte_sink.h"
 #include "frame/byte_stream_split.h"
+#include "frame/column_tasks.h"
 #include "frame/delta_binary_packed.h"
 #include "frame/flat_codec.h"
 #include "frame/flat_frame.h"
@@ -26,6 +28,9 @@
 
 namespace barcache {
 namespace {
+
+// Below, waking another thread takes longer than it helps.
+constexpr size_t kSideBySideBytes = 64 << 10;
 
 // A column, or a page of it, is filled; or it turned out to be of a shape that Arrow must read.
 enum class Outcome { kFilled, kOtherShape };
@@ -375,23 +380,55 @@ Result<Outcome> Decoder::DecodeIndices(const Page& page) {
   return Outcome::kFilled;
 }
 
+Result<Outcome> DecodeInTurn(std::span<const uint8_t> bytes, const FlatPlan& plan,
+                             const ParquetFooter& footer, const DecodeLimits& limits,
+                             FlatFrameBuilder& builder) {
+  BARCACHE_ASSIGN_OR_RETURN(SnappyCodec snappy, SnappyCodec::Make());
+  Decoder decoder(bytes, std::move(snappy), builder, limits);
+  for (size_t i = 0; i < plan.columns.size(); ++i) {
+    BARCACHE_ASSIGN_OR_RETURN(
+        const Outcome outcome,
+        decoder.DecodeColumn(plan.columns[i], i, static_cast<size_t>(footer.num_rows)));
+    if (outcome == Outcome::kOtherShape) return outcome;
+  }
+  return Outcome::kFilled;
+}
+
+Result<Outcome> DecodeSideBySide(std::span<const uint8_t> bytes, const FlatPlan& plan,
+                                 const ParquetFooter& footer, const DecodeLimits& limits,
+                                 FlatFrameBuilder& builder) {
+  std::vector<size_t> costs;
+  for (const FlatColumnPlan& column : plan.columns) costs.push_back(column.size);
+  std::atomic<bool> is_other_shape{false};
+  const Status status = ForEachColumn(costs, [&](size_t column) {
+    if (is_other_shape) return Status();
+    BARCACHE_ASSIGN_OR_RETURN(SnappyCodec snappy, SnappyCodec::Make());
+    Decoder decoder(bytes, std::move(snappy), builder, limits);
+    BARCACHE_ASSIGN_OR_RETURN(
+        const Outcome outcome,
+        decoder.DecodeColumn(plan.columns[column], column, static_cast<size_t>(footer.num_rows)));
+    if (outcome == Outcome::kOtherShape) is_other_shape = true;
+    return Status();
+  });
+  if (is_other_shape) return Outcome::kOtherShape;
+  BARCACHE_RETURN_IF_ERROR(status);
+  return Outcome::kFilled;
+}
+
 Result<std::optional<Frame>> Decode(std::span<const uint8_t> bytes, const ParquetFooter& footer,
                                     const ArrowSchema* stored_schema, const DecodeLimits& limits,
                                     const std::vector<std::string>* columns) {
   BARCACHE_ASSIGN_OR_RETURN(const std::optional<FlatPlan> plan,
                             MakeFlatPlan(footer, stored_schema, columns));
   if (!plan.has_value()) return std::optional<Frame>();
-  BARCACHE_ASSIGN_OR_RETURN(SnappyCodec snappy, SnappyCodec::Make());
   BARCACHE_ASSIGN_OR_RETURN(
       FlatFrameBuilder builder,
       FlatFrameBuilder::Make(plan->Shapes(), footer.num_rows, limits.max_decoded_bytes));
-  Decoder decoder(bytes, std::move(snappy), builder, limits);
-  const size_t num_rows = static_cast<size_t>(footer.num_rows);
-  for (size_t i = 0; i < plan->columns.size(); ++i) {
-    BARCACHE_ASSIGN_OR_RETURN(const Outcome outcome,
-                              decoder.DecodeColumn(plan->columns[i], i, num_rows));
-    if (outcome == Outcome::kOtherShape) return std::optional<Frame>();
-  }
+  const bool is_large = bytes.size() >= kSideBySideBytes && plan->columns.size() > 1;
+  BARCACHE_ASSIGN_OR_RETURN(const Outcome outcome,
+                            is_large ? DecodeSideBySide(bytes, *plan, footer, limits, builder)
+                                     : DecodeInTurn(bytes, *plan, footer, limits, builder));
+  if (outcome == Outcome::kOtherShape) return std::optional<Frame>();
   return std::optional<Frame>(builder.Finish());
 }
 

@@ -1,11 +1,7 @@
 // Layout and life of a decoded frame's memory; see the header for the promises.
 #include "frame/flat_frame.h"
 
-#include <stdlib.h>
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -13,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "base/block_pool.h"
 #include "frame/bitmap.h"
 #include "frame/frame_data.h"
 
@@ -21,30 +18,29 @@ namespace barcache {
 namespace {
 
 constexpr size_t kAlignment = 64;
-constexpr size_t kHugePage = 2 << 20;
-constexpr size_t kHugeSize = 16 << 20;
 constexpr size_t kBuffersPerColumn = 3;  // Validity, values or views, variadic sizes.
 
-struct FreeDeleter {
-  void operator()(void* memory) const { std::free(memory); }
-};
-using Block = std::unique_ptr<uint8_t, FreeDeleter>;
+// Memory of the pool, given back at the end.
+class OwnedBlock {
+ public:
+  explicit OwnedBlock(size_t size) : block_(BlockPool::Frames().Take(size)) {}
+  OwnedBlock(OwnedBlock&& other) noexcept : block_(other.Release()) {}
+  OwnedBlock& operator=(OwnedBlock&&) = delete;
+  ~OwnedBlock() { BlockPool::Frames().Give(block_); }
+  // Null: there was no memory.
+  uint8_t* data() const { return block_.data; }
+  size_t size() const { return block_.size; }
+  BlockPool::Block Release() { return std::exchange(block_, {}); }
 
-// First touch of fresh memory costs more than decoding into it: large frames ask for huge pages.
-Block AllocateAligned(size_t size) {
-  void* memory = nullptr;
-  const size_t alignment = size >= kHugeSize ? kHugePage : kAlignment;
-  if (posix_memalign(&memory, alignment, size) != 0) return nullptr;
-  // Only advice: without huge pages the memory is as good.
-  if (size >= kHugeSize) madvise(memory, size, MADV_HUGEPAGE);
-  return Block(static_cast<uint8_t*>(memory));
-}
+ private:
+  BlockPool::Block block_;
+};
 
 constexpr size_t RoundUp(size_t size) { return (size + kAlignment - 1) & ~(kAlignment - 1); }
 
 // Buffers of a string column beyond the views.
 struct StringBlocks {
-  std::vector<Block> blocks;
+  std::vector<OwnedBlock> blocks;
   std::vector<int64_t> sizes;
   std::vector<const void*> buffers;  // Made by Finish: validity, views, blocks, sizes.
 };
@@ -53,6 +49,7 @@ struct StringBlocks {
 
 struct FlatFrameMemory {
   std::atomic<int64_t> references{1};
+  BlockPool::Block block;  // This allocation itself.
   size_t num_columns = 0;
   int64_t num_rows = 0;
   std::atomic<int64_t> budget_left_bytes{0};
@@ -73,8 +70,9 @@ namespace {
 void Unref(FlatFrameMemory* memory) {
   if (memory->references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   delete[] memory->strings;
+  const BlockPool::Block block = memory->block;
   memory->~FlatFrameMemory();
-  std::free(memory);
+  BlockPool::Frames().Give(block);
 }
 
 void ReleaseChildSchema(ArrowSchema* schema) {
@@ -227,14 +225,15 @@ Result<FlatFrameBuilder> FlatFrameBuilder::Make(const std::vector<FlatColumnShap
   const size_t rows = static_cast<size_t>(num_rows);
   const size_t size = LayOut(nullptr, shapes, rows);
   if (budget_bytes < 0 || size > static_cast<size_t>(budget_bytes)) return OverBudget(budget_bytes);
-  Block block = AllocateAligned(size);
-  if (block == nullptr) {
+  OwnedBlock block(size);
+  if (block.data() == nullptr) {
     return Status(ErrorCode::kOutOfMemory, "no memory for a frame of " + std::to_string(size) +
                                                " bytes; free some and try again");
   }
-  LayOut(block.get(), shapes, rows);
-  auto* memory = reinterpret_cast<FlatFrameMemory*>(block.release());
-  memory->size_bytes = static_cast<int64_t>(size);
+  LayOut(block.data(), shapes, rows);
+  auto* memory = reinterpret_cast<FlatFrameMemory*>(block.data());
+  memory->block = block.Release();
+  memory->size_bytes = static_cast<int64_t>(memory->block.size);
   memory->budget_left_bytes = budget_bytes - static_cast<int64_t>(size);
   return FlatFrameBuilder(memory);
 }
@@ -264,13 +263,13 @@ uint8_t* FlatFrameBuilder::AddBlock(size_t column, size_t size, int32_t* index) 
     if (memory_->strings == nullptr) memory_->strings = new StringBlocks[memory_->num_columns];
   }
   StringBlocks& strings = memory_->strings[column];
-  Block block = AllocateAligned(rounded);
-  if (block == nullptr) throw std::bad_alloc();
-  memory_->size_bytes += charge;
+  OwnedBlock block(rounded);
+  if (block.data() == nullptr) throw std::bad_alloc();
+  memory_->size_bytes += static_cast<int64_t>(block.size());
   *index = static_cast<int32_t>(strings.blocks.size());
   strings.sizes.push_back(static_cast<int64_t>(size));
   strings.blocks.push_back(std::move(block));
-  return strings.blocks.back().get();
+  return strings.blocks.back().data();
 }
 
 Frame FlatFrameBuilder::Finish() {
@@ -283,7 +282,7 @@ Frame FlatFrameBuilder::Finish() {
     if (memory->strings == nullptr || memory->strings[i].blocks.empty()) continue;
     StringBlocks& strings = memory->strings[i];
     strings.buffers.assign(buffers, buffers + 2);
-    for (const Block& block : strings.blocks) strings.buffers.push_back(block.get());
+    for (const OwnedBlock& block : strings.blocks) strings.buffers.push_back(block.data());
     strings.buffers.push_back(strings.sizes.data());
     array.buffers = strings.buffers.data();
     array.n_buffers = static_cast<int64_t>(strings.buffers.size());

@@ -1,6 +1,6 @@
 // The memory of one decoded frame of flat columns: a single 64-byte-aligned allocation that holds
 // the C structs of schema and array, names, formats and all buffers (only strings beyond 12 bytes
-// live in blocks of their own, one a page).
+// live in blocks of their own, one a page). Large ones are recycled (base/block_pool.h).
 //
 // Thread safety: different columns may be filled from different threads; Finish comes after all.
 // Ownership: the finished frame owns the memory. A consumer may move single children out of it,

@@ -1,0 +1,185 @@
+#include "base/block_pool.h"
+
+#include <sched.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#define BARCACHE_POISON(block) ASAN_POISON_MEMORY_REGION((block).data, (block).size)
+#define BARCACHE_UNPOISON(block) ASAN_UNPOISON_MEMORY_REGION((block).data, (block).size)
+#else
+#define BARCACHE_POISON(block) (void)(block)
+#define BARCACHE_UNPOISON(block) (void)(block)
+#endif
+
+namespace barcache {
+namespace {
+
+constexpr size_t kAlignment = 64;
+constexpr size_t kRounding = 64 << 10;
+constexpr size_t kHugePage = 2 << 20;
+constexpr size_t kHugeFrom = 4 << 20;
+
+constexpr size_t RoundUp(size_t size, size_t unit) { return (size + unit - 1) / unit * unit; }
+
+// Mapped so that whole huge pages fit; only these ask for them, so that the rest of the block
+// holds on to no more than it needs.
+BlockPool::Block Map(size_t size) {
+  const size_t mapped = size + kHugePage;
+  void* memory =
+      ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return {};
+  auto* begin = static_cast<uint8_t*>(memory);
+  const size_t head = (kHugePage - reinterpret_cast<uintptr_t>(begin) % kHugePage) % kHugePage;
+  if (head > 0) ::munmap(begin, head);
+  begin += head;
+  if (mapped - head > size) ::munmap(begin + size, mapped - head - size);
+  // Only advice: without huge pages the memory is as good.
+  if (size >= kHugeFrom) ::madvise(begin, size / kHugePage * kHugePage, MADV_HUGEPAGE);
+  return {begin, size};
+}
+
+void Unmap(BlockPool::Block block) {
+  BARCACHE_UNPOISON(block);
+  ::munmap(block.data, block.size);
+}
+
+}  // namespace
+
+BlockPool& BlockPool::Frames() {
+  static auto* pool = new BlockPool;  // Never destroyed: frames may live until the process ends.
+  return *pool;
+}
+
+BlockPool& BlockPool::Files() {
+  static auto* pool = new BlockPool;
+  return *pool;
+}
+
+BlockPool::Share::Share(int64_t hot_capacity_bytes)
+    : bytes_(std::max<int64_t>(hot_capacity_bytes, 0) / 16) {
+  Frames().AddShare(bytes_, 1);
+  Files().AddShare(bytes_, 1);
+}
+
+BlockPool::Share::~Share() {
+  Frames().AddShare(-bytes_, -1);
+  Files().AddShare(-bytes_, -1);
+}
+
+BlockPool::~BlockPool() {
+  for (size_t i = 0; i < kept_.count; ++i) Unmap(kept_.blocks[i]);
+}
+
+BlockPool::Block BlockPool::Blocks::Remove(size_t index) {
+  const Block block = blocks[index];
+  std::copy(blocks.begin() + static_cast<ptrdiff_t>(index) + 1,
+            blocks.begin() + static_cast<ptrdiff_t>(count),
+            blocks.begin() + static_cast<ptrdiff_t>(index));
+  --count;
+  return block;
+}
+
+bool BlockPool::Lock() const {
+  for (int turn = 0; turn < 1000; ++turn) {
+    if (mutex_.try_lock()) return true;
+    if (turn > 50) ::sched_yield();
+  }
+  return false;
+}
+
+void BlockPool::LeaveParentsBlocks(Blocks& gone) {
+  const pid_t process = ::getpid();
+  if (process == process_) return;
+  process_ = process;
+  gone = kept_;
+  kept_.count = 0;
+  kept_bytes_ = 0;
+}
+
+void BlockPool::Trim(Blocks& gone) {
+  const size_t always_kept = share_count_ > 0 ? 1 : 0;
+  while (kept_.count > always_kept && (kept_bytes_ > bound_bytes_ || share_count_ <= 0)) {
+    gone.Append(kept_.Remove(0));
+    kept_bytes_ -= static_cast<int64_t>(gone.blocks[gone.count - 1].size);
+  }
+}
+
+BlockPool::Block BlockPool::TakeKept(size_t size) BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
+  if (!Lock()) return {};
+  Blocks gone;
+  LeaveParentsBlocks(gone);
+  const size_t limit = size + size / 16;
+  size_t best = kept_.count;
+  for (size_t i = 0; i < kept_.count; ++i) {
+    const size_t candidate = kept_.blocks[i].size;
+    if (candidate < size || candidate > limit) continue;
+    if (best == kept_.count || candidate < kept_.blocks[best].size) best = i;
+  }
+  Block block;
+  if (best < kept_.count) {
+    block = kept_.Remove(best);
+    kept_bytes_ -= static_cast<int64_t>(block.size);
+  }
+  mutex_.unlock();
+  for (size_t i = 0; i < gone.count; ++i) Unmap(gone.blocks[i]);
+  if (block.data != nullptr) BARCACHE_UNPOISON(block);
+  return block;
+}
+
+BlockPool::Block BlockPool::Take(size_t size) {
+  if (size > SIZE_MAX / 4) return {};
+  if (size < kLargeBytes) {
+    const size_t rounded = RoundUp(std::max<size_t>(size, 1), kAlignment);
+    auto* data = static_cast<uint8_t*>(std::aligned_alloc(kAlignment, rounded));
+    return {data, data == nullptr ? 0 : rounded};
+  }
+  const size_t rounded = RoundUp(size, kRounding);
+  const Block kept = TakeKept(rounded);
+  return kept.data != nullptr ? kept : Map(rounded);
+}
+
+void BlockPool::Give(Block block) noexcept BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
+  if (block.data == nullptr) return;
+  if (block.size < kLargeBytes) {
+    std::free(block.data);
+    return;
+  }
+  if (!Lock()) return Unmap(block);
+  Blocks gone;
+  LeaveParentsBlocks(gone);
+  if (kept_.count == kMaxBlocks) {
+    kept_bytes_ -= static_cast<int64_t>(kept_.blocks[0].size);
+    gone.Append(kept_.Remove(0));
+  }
+  BARCACHE_POISON(block);
+  kept_.Append(block);
+  kept_bytes_ += static_cast<int64_t>(block.size);
+  Trim(gone);
+  mutex_.unlock();
+  for (size_t i = 0; i < gone.count; ++i) Unmap(gone.blocks[i]);
+}
+
+void BlockPool::AddShare(int64_t bytes, int count) noexcept BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
+  if (!Lock()) return;
+  Blocks gone;
+  LeaveParentsBlocks(gone);
+  bound_bytes_ += bytes;
+  share_count_ += count;
+  Trim(gone);
+  mutex_.unlock();
+  for (size_t i = 0; i < gone.count; ++i) Unmap(gone.blocks[i]);
+}
+
+int64_t BlockPool::kept_bytes() const BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
+  if (!Lock()) return 0;
+  const int64_t bytes = process_ == ::getpid() ? kept_bytes_ : 0;
+  mutex_.unlock();
+  return bytes;
+}
+
+}  // namespace barcache
