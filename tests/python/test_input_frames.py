@@ -180,7 +180,7 @@ def test_unknown_columns_are_named(cache, bars, tier):
 # --- pandas ---------------------------------------------------------------------------------
 
 
-def pandas_frames():
+def indexed_frames():
     days = pd.date_range("2023-01-03", periods=3, freq="D")
     yield "default index", pd.DataFrame({"close": [1.5, 2.5, 3.5], "symbol": ["a", "b", None]})
     yield (
@@ -218,6 +218,10 @@ def pandas_frames():
     )
     yield "yfinance", yfinance_frame()
     yield "yfinance, one symbol", yfinance_frame(["AAPL"])
+
+
+def labelled_frames():
+    days = pd.date_range("2023-01-03", periods=3, freq="D")
     yield "integers as labels", pd.DataFrame({0: [1.5, 2.5], 1: [3.5, 4.5]})
     yield "dates as labels", pd.DataFrame({day: [1.5, 2.5] for day in days})
     yield "yfinance, the dates a column", yfinance_frame().reset_index()
@@ -230,6 +234,10 @@ def pandas_frames():
     yield "no columns, no rows", pd.DataFrame()
     yield "no rows", pd.DataFrame({"close": pd.Series([], dtype="float64")})
     yield "no rows, an index", yfinance_frame().iloc[:0]
+
+
+def typed_frames():
+    days = pd.date_range("2023-01-03", periods=3, freq="D")
     yield (
         "nullable types",
         pd.DataFrame(
@@ -278,6 +286,12 @@ def pandas_frames():
         ),
     )
     yield "lists", pd.DataFrame({"tags": [["a"], ["b", "c"], []]})
+
+
+def pandas_frames():
+    yield from indexed_frames()
+    yield from labelled_frames()
+    yield from typed_frames()
 
 
 @pytest.mark.parametrize("frame", [pytest.param(frame, id=name) for name, frame in pandas_frames()])
