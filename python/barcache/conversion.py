@@ -107,16 +107,20 @@ def _find_object(dtype: Any) -> bool:
     return any(_find_object(field.dtype) for field in getattr(dtype, "fields", ()))
 
 
-def frame_as(kind: str, as_polars: Callable[[], Any], exported: Any, origin: str) -> Any:
-    """What a hit hands out for ``frame=kind``.
+def require_known_kind(kind: str) -> None:
+    """Refuse a ``frame=`` that no hit could be handed out as.
 
     Raises:
         InvalidArgument: an unknown kind.
     """
-    if kind == "polars":
-        return as_polars()
     if kind not in FRAME_KINDS:
         raise InvalidArgument(f"frame={kind!r} is unknown: use one of {', '.join(FRAME_KINDS)}")
+
+
+def frame_as(kind: str, as_polars: Callable[[], Any], exported: Any, origin: str) -> Any:
+    """What a hit hands out for ``frame=kind``, one of FRAME_KINDS."""
+    if kind == "polars":
+        return as_polars()
     import pyarrow
 
     table = pyarrow.table(exported)

@@ -127,9 +127,15 @@ nb::object DataFrameOfHit(CacheCore& self, std::string_view key, const Hit& hit)
   return WrapClone(native.ptr());
 }
 
+// Refuses an unknown kind of frame whether or not there is a hit to hand out.
+void RequireKnownKind(const CacheCore& self, nb::handle frame) {
+  if (frame.ptr() == self.polars_name.ptr()) return;
+  if (!PyUnicode_Check(frame.ptr())) RaiseInvalidType("frame must be a str");
+  nb::module_::import_("barcache.conversion").attr("require_known_kind")(frame);
+}
+
 // The answer as the library that the caller named wants it.
 nb::object FrameOfHit(CacheCore& self, std::string_view key, const Hit& hit, nb::handle frame) {
-  if (!PyUnicode_Check(frame.ptr())) RaiseInvalidType("frame must be a str");
   if (nb::cast<std::string_view>(frame) == "polars") return DataFrameOfHit(self, key, hit);
   return nb::module_::import_("barcache.conversion")
       .attr("frame_as")(frame, nb::cpp_function([&] { return DataFrameOfHit(self, key, hit); }),
@@ -139,6 +145,7 @@ nb::object FrameOfHit(CacheCore& self, std::string_view key, const Hit& hit, nb:
 // Arguments stay Python objects until a hit needs more of them than their identity.
 nb::object GetCachedData(CacheCore& self, nb::handle cache_key, nb::handle backtest_id,
                          nb::handle columns, nb::handle frame) {
+  RequireKnownKind(self, frame);
   const std::string_view key = Utf8(cache_key).value_or(kIllegalKey);
   const std::string backtest = BacktestOf(self, backtest_id);
   GetOptions options;
@@ -162,6 +169,7 @@ nb::object GetCachedData(CacheCore& self, nb::handle cache_key, nb::handle backt
 // The answers in the order of the keys; the GIL is taken only to hand some out.
 nb::list GetMany(CacheCore& self, nb::handle cache_keys, nb::handle backtest_id, nb::handle columns,
                  nb::handle frame) {
+  RequireKnownKind(self, frame);
   std::vector<std::string> keys;
   for (nb::handle key : cache_keys) keys.emplace_back(Utf8(key).value_or(kIllegalKey));
   const std::string backtest = BacktestOf(self, backtest_id);
@@ -492,7 +500,8 @@ void BindSettings(nb::class_<CacheCore>& core) {
           },
           nb::for_setter(nb::arg("name").none()),
           nb::for_setter(nb::sig("def eviction_policy(self, name: str, /) -> None")),
-          "Who leaves first: \"lru\", \"size\" or \"hybrid\". Assigning evicts nothing by itself.")
+          "Who leaves first: \"lru\", \"size\", \"hybrid\", \"gdsf\", \"s3fifo\". Assigning evicts "
+          "nothing.")
       .def("_hot_tier", [](const CacheCore& self) { return LruCache{self.cache->hot_tier()}; })
       .def("_set_hot_tier",
            [](CacheCore& self, const LruCache& hot) { self.cache->set_hot_tier(hot.tier); })

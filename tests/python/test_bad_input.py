@@ -575,3 +575,17 @@ def test_files_and_folders_are_for_their_owner_alone(tmp_path, bars):
     assert len(modes) >= 7
     for path, mode in modes.items():
         assert mode == (0o700 if path.is_dir() else 0o600), (path, oct(mode))
+
+
+@pytest.mark.parametrize("stored", [True, False], ids=["hit", "miss"])
+def test_an_unknown_kind_of_frame_is_refused_hit_or_miss(tmp_path: Path, stored: bool) -> None:
+    with barcache.CacheManager(str(tmp_path / "m.db"), str(tmp_path / "cache")) as cache:
+        if stored:
+            cache.put_cached_data("key1", pl.DataFrame({"close": [1.0]}), dataset_id=1)
+        for ask in (
+            lambda: cache.get_cached_data("key1", frame="numpy"),
+            lambda: cache.get_many(["key1"], frame="numpy"),
+        ):
+            with pytest.raises(barcache.InvalidArgument, match="polars, pandas, arrow"):
+                ask()
+        assert cache.session_stats["hit_count"] == cache.session_stats["miss_count"] == 0
