@@ -16,8 +16,10 @@ enum class EvictionPolicy {
   kLru,     // The entry whose last use is longest ago.
   kSize,    // The largest entry.
   kHybrid,  // The largest among the less recently used half, then as kLru.
+  kGdsf,    // The lowest uses x refetch cost / size, aged by what has left (docs/eviction.md).
+  kS3Fifo,  // What was put and not used again; what was, in order of put (docs/eviction.md).
 };
-// "lru", "size", "hybrid".
+// "lru", "size", "hybrid", "gdsf", "s3fifo".
 std::string_view EvictionPolicyName(EvictionPolicy policy);
 // kInvalidArgument naming the known policies.
 Result<EvictionPolicy> ParseEvictionPolicy(std::string_view name);

@@ -155,7 +155,7 @@ class CacheCore:
     @property
     def eviction_policy(self) -> str:
         """
-        Who leaves first: "lru", "size" or "hybrid". Assigning evicts nothing by itself.
+        Who leaves first: "lru", "size", "hybrid", "gdsf", "s3fifo". Assigning evicts nothing.
         """
 
     @eviction_policy.setter

@@ -52,7 +52,7 @@ class CacheManager(_core.CacheCore):
         cache_directory: The folder of the Parquet files; made if missing.
         hot_cache_size_mb: Limit of the frames in memory; 0 keeps none.
         cold_cache_size_mb: Limit of the files; 0 keeps none.
-        eviction_policy: ``"lru"``, ``"size"`` or ``"hybrid"``.
+        eviction_policy: ``"lru"``, ``"size"``, ``"hybrid"``, ``"gdsf"`` or ``"s3fifo"``.
         durability: ``"normal"``: a stored frame survives ``kill -9``; ``"full"``: a power cut too.
         read_only: Serve what is there, write nothing.
         record_on_close: Add this run's hits and misses to today's statistics when closed.

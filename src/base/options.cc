@@ -33,17 +33,23 @@ std::string_view EvictionPolicyName(EvictionPolicy policy) {
       return "size";
     case EvictionPolicy::kHybrid:
       return "hybrid";
+    case EvictionPolicy::kGdsf:
+      return "gdsf";
+    case EvictionPolicy::kS3Fifo:
+      return "s3fifo";
   }
   return "unknown";
 }
 
 Result<EvictionPolicy> ParseEvictionPolicy(std::string_view name) {
   for (EvictionPolicy policy :
-       {EvictionPolicy::kLru, EvictionPolicy::kSize, EvictionPolicy::kHybrid}) {
+       {EvictionPolicy::kLru, EvictionPolicy::kSize, EvictionPolicy::kHybrid, EvictionPolicy::kGdsf,
+        EvictionPolicy::kS3Fifo}) {
     if (name == EvictionPolicyName(policy)) return policy;
   }
-  return Status(ErrorCode::kInvalidArgument, "unknown eviction policy '" + std::string(name) +
-                                                 "': choose one of 'lru', 'size', 'hybrid'");
+  return Status(ErrorCode::kInvalidArgument,
+                "unknown eviction policy '" + std::string(name) +
+                    "': choose one of 'lru', 'size', 'hybrid', 'gdsf', 's3fifo'");
 }
 
 Status CacheOptions::Validate() const {

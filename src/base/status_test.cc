@@ -98,7 +98,8 @@ TEST(OptionsTest, RefusesNegativeNumbers) {
 
 TEST(OptionsTest, PolicyNamesRoundTrip) {
   for (EvictionPolicy policy :
-       {EvictionPolicy::kLru, EvictionPolicy::kSize, EvictionPolicy::kHybrid}) {
+       {EvictionPolicy::kLru, EvictionPolicy::kSize, EvictionPolicy::kHybrid, EvictionPolicy::kGdsf,
+        EvictionPolicy::kS3Fifo}) {
     Result<EvictionPolicy> parsed = ParseEvictionPolicy(EvictionPolicyName(policy));
     ASSERT_TRUE(parsed.ok());
     EXPECT_EQ(*parsed, policy);
@@ -111,7 +112,9 @@ TEST(OptionsTest, UnknownPolicyIsRefusedAndTheKnownOnesNamed) {
     Result<EvictionPolicy> parsed = ParseEvictionPolicy(name);
     ASSERT_FALSE(parsed.ok()) << name;
     EXPECT_EQ(parsed.status().code(), ErrorCode::kInvalidArgument);
-    EXPECT_NE(parsed.status().message().find("'hybrid'"), std::string::npos);
+    for (const char* known : {"'lru'", "'size'", "'hybrid'", "'gdsf'", "'s3fifo'"}) {
+      EXPECT_NE(parsed.status().message().find(known), std::string::npos) << known;
+    }
   }
 }
 

@@ -65,6 +65,8 @@ struct NewEntry {
   uint64_t generation = 0;
   std::string request_json;
   int64_t now_s = 0;
+  // Seconds that fetching it took; not given: what was known of the key before, else 1.
+  std::optional<double> fetch_cost;
 };
 
 struct UpsertOutcome {
@@ -86,6 +88,31 @@ struct Victim {
   std::string parquet_path;
   int64_t size_bytes = 0;
   int64_t last_accessed = 0;
+  double priority = 0.0;  // As set by SetPriority.
+};
+
+// An entry whose place in an order that is computed outside has to be set.
+struct RankInput {
+  int64_t use_order = 0;  // Names the entry within the transaction.
+  int64_t access_count = 0;
+  int64_t size_bytes = 0;
+  double fetch_cost = 1.0;
+  bool is_named = false;   // It is the entry of the key that was given.
+  bool was_ghost = false;  // Its key was remembered by RememberGhost.
+};
+
+// The first in a queue.
+struct QueueHead {
+  Victim victim;
+  int64_t use_order = 0;
+  int64_t access_count = 0;
+  int64_t counted_uses = 0;  // As given to Enqueue.
+};
+
+struct QueueTotals {
+  int64_t small_bytes = 0;  // Everything that is not in queue 1.
+  int64_t main_bytes = 0;   // Queue 1.
+  bool started = false;     // FinishQueueing was called once.
 };
 
 // The orders in which the catalog can offer entries, each by an index.
@@ -93,6 +120,7 @@ enum class VictimOrder {
   kLeastRecentlyUsed,  // By order of use (a counter, not a clock).
   kLargest,            // By size, ties by order of use.
   kLargestOfOldHalf,   // Among the less recently used half by count: by size, then use.
+  kLowestPriority,     // By the number of SetPriority, then use; entries without one are left out.
 };
 
 struct DailyStatistics {
@@ -143,6 +171,29 @@ class CatalogWriter {
   // The next `limit` entries in `order`, none of them `except_key`.
   Result<std::vector<Victim>> Candidates(VictimOrder order, int64_t limit,
                                          std::string_view except_key);
+
+  // Orders that a policy computes. Nothing of them is written while no such policy evicts: what
+  // was put or used since is found, once, by its order of use.
+  //
+  // Priorities. Those put or used since FinishRanking, least recently used first.
+  Result<std::vector<RankInput>> EntriesToRank(std::string_view named_key);
+  Status SetPriority(int64_t use_order, double priority);
+  Result<double> Inflation();  // As given to FinishRanking.
+  // All entries have their priority.
+  Status FinishRanking(double inflation);
+
+  // Queues 0 and 1, first in, first out. Those put since FinishQueueing, oldest put first.
+  Result<std::vector<RankInput>> EntriesToQueue(std::string_view named_key);
+  // Puts an entry at the end of a queue, out of the one it was in.
+  Status Enqueue(int64_t use_order, int queue, int64_t counted_uses);
+  // All entries are in a queue.
+  Status FinishQueueing();
+  Result<QueueTotals> ReadQueueTotals();
+  // The first in the queue that is not `except_key`.
+  Result<std::optional<QueueHead>> HeadOf(int queue, std::string_view except_key);
+  // Ghosts: keys of evicted entries, the oldest forgotten while their sizes exceed limit_bytes.
+  Status RememberGhost(std::string_view cache_key, int64_t size_bytes, int64_t limit_bytes);
+  Status ForgetGhostOf(int64_t use_order);
 
   // Applies touches in the order given: the last is the most recently used.
   Status ApplyTouches(const std::vector<Touch>& touches);

@@ -88,7 +88,8 @@ struct CatalogWriter::State {
   int64_t total_changes_before = 0;
 };
 
-// The victim in the current row: cache_key, parquet_path, size_bytes, last_accessed.
+// The victim in the current row: cache_key, parquet_path, size_bytes, last_accessed, and the
+// priority if the row goes on.
 Victim ReadVictim(const SqliteStatement& row);
 // Steps through the statement, all its rows as victims.
 Result<std::vector<Victim>> ReadVictims(SqliteStatement* statement);

@@ -151,8 +151,9 @@ TEST(CatalogOrdersTest, NoQuerySorts) {
   TestFolder folder;
   auto catalog = OpenOrDie(folder.db());
   auto db = OpenPlain(folder.db());
-  for (const char* sql : {kVictimsByUse, kVictimsBySize, kVictimsOldBySize, kBoundaryAbove,
-                          kBoundaryBelow, kAge, kRejuvenate}) {
+  for (const char* sql :
+       {kVictimsByUse, kVictimsBySize, kVictimsOldBySize, kVictimsByPriority, kQueueHead,
+        kEntriesToRank, kBoundaryAbove, kBoundaryBelow, kAge, kRejuvenate}) {
     for (const std::string& row : QueryRows(db.get(), std::string("EXPLAIN QUERY PLAN ") + sql)) {
       EXPECT_EQ(row.find("TEMP B-TREE"), std::string::npos) << sql << "\n" << row;
       EXPECT_EQ(row.find("SCAN e"), std::string::npos) << sql << "\n" << row;
@@ -184,10 +185,20 @@ TEST(CatalogOrdersTest, CostPerVictimDoesNotGrow) {
       ASSERT_TRUE(writer->Upsert(Entry("key" + std::to_string(i), i * 7919 % 10'007, 1)).ok());
     }
     ASSERT_TRUE(writer->Candidates(VictimOrder::kLargestOfOldHalf, 1, "").ok());
+    const std::vector<RankInput> inputs = writer->EntriesToRank("").value();
+    ASSERT_EQ(inputs.size(), static_cast<size_t>(count));
+    for (const RankInput& input : inputs) {
+      const double priority = 1.0 / (1.0 + static_cast<double>(input.size_bytes));
+      ASSERT_TRUE(writer->SetPriority(input.use_order, priority).ok());
+      ASSERT_TRUE(writer->Enqueue(input.use_order, input.use_order % 2 == 0 ? 0 : 1, 1).ok());
+    }
+    ASSERT_TRUE(writer->FinishRanking(0.0).ok());
+    ASSERT_TRUE(writer->FinishQueueing().ok());
     ASSERT_TRUE(writer->Commit().ok());
     auto db = OpenPlain(folder.db());
     std::vector<int64_t> cost;
-    for (const char* sql : {kVictimsByUse, kVictimsBySize, kVictimsOldBySize}) {
+    for (const char* sql : {kVictimsByUse, kVictimsBySize, kVictimsOldBySize, kVictimsByPriority,
+                            kQueueHead, kEntriesToRank, kEntriesToQueue}) {
       cost.push_back(StepsOf(db.get(), sql, 0, 5));
     }
     const int64_t boundary =

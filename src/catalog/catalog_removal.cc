@@ -106,7 +106,8 @@ Status BalanceHalves(SqliteConnection* connection) {
 }  // namespace
 
 Victim ReadVictim(const SqliteStatement& row) {
-  return Victim{ReadKey(row, 0), row.TextOr(1, ""), row.Int64Or(2, 0), row.Int64Or(3, 0)};
+  return Victim{ReadKey(row, 0), row.TextOr(1, ""), row.Int64Or(2, 0), row.Int64Or(3, 0),
+                row.column_count() > 4 ? row.Double(4) : 0.0};
 }
 
 Result<std::vector<Victim>> ReadVictims(SqliteStatement* statement) {
@@ -199,6 +200,7 @@ Result<std::vector<Victim>> CatalogWriter::Candidates(VictimOrder order, int64_t
                                                       std::string_view except_key) {
   const char* sql = kVictimsByUse;
   if (order == VictimOrder::kLargest) sql = kVictimsBySize;
+  if (order == VictimOrder::kLowestPriority) sql = kVictimsByPriority;
   if (order == VictimOrder::kLargestOfOldHalf) {
     BARCACHE_RETURN_IF_ERROR(BalanceHalves(state_->connection));
     sql = kVictimsOldBySize;

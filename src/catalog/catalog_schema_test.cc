@@ -151,11 +151,98 @@ TEST(CatalogSchemaTest, RefusesANewerVersion) {
   TestFolder folder;
   OpenOrDie(folder.db()).reset();
   ASSERT_TRUE(OpenPlain(folder.db())
-                  ->Execute("UPDATE barcache_meta SET value = '2' WHERE name = 'schema_version'")
+                  ->Execute("UPDATE barcache_meta SET value = '3' WHERE name = 'schema_version'")
                   .ok());
   std::string message;
   EXPECT_EQ(OpenError(folder.db(), &message), ErrorCode::kUnsupportedCatalog);
   EXPECT_NE(message.find("upgrade"), std::string::npos) << message;
+}
+
+// What version 1 had, out of what version 2 has.
+constexpr char kBackToVersion1[] =
+    "DROP TRIGGER barcache_entry_added; DROP TRIGGER barcache_entry_changed;"
+    "DROP TRIGGER barcache_entry_renamed; DROP TRIGGER barcache_entry_removed;"
+    "DROP TRIGGER barcache_side_added; DROP TRIGGER barcache_side_changed;"
+    "DROP TRIGGER barcache_side_removed; DROP TABLE barcache_ghosts;"
+    "CREATE TABLE kept AS SELECT * FROM barcache_entries; DROP TABLE barcache_entries;"
+    "CREATE TABLE barcache_entries (use_order INTEGER NOT NULL PRIMARY KEY,"
+    " cache_key TEXT NOT NULL UNIQUE, checksum TEXT NOT NULL, generation INTEGER NOT NULL DEFAULT "
+    "0,"
+    " size_bytes INTEGER NOT NULL, access_count INTEGER NOT NULL,"
+    " is_old INTEGER NOT NULL DEFAULT 0, request_json TEXT NOT NULL DEFAULT '');"
+    "INSERT INTO barcache_entries SELECT use_order, cache_key, checksum, generation, size_bytes,"
+    " access_count, is_old, request_json FROM kept; DROP TABLE kept;"
+    "CREATE INDEX barcache_entries_size ON barcache_entries (size_bytes DESC);"
+    "ALTER TABLE barcache_totals DROP COLUMN inflation;"
+    "ALTER TABLE barcache_totals DROP COLUMN ranked_use;"
+    "ALTER TABLE barcache_totals DROP COLUMN queued_use;"
+    "ALTER TABLE barcache_totals DROP COLUMN next_place;"
+    "ALTER TABLE barcache_totals DROP COLUMN main_size_bytes;"
+    "ALTER TABLE barcache_totals DROP COLUMN ghost_size_bytes;"
+    "UPDATE barcache_meta SET value = '1' WHERE name = 'schema_version'";
+
+TEST(CatalogSchemaTest, Version1IsMigratedWithAllItKnew) {
+  constexpr char kSide[] =
+      "SELECT use_order, cache_key, checksum, generation, size_bytes, access_count, is_old,"
+      " request_json FROM barcache_entries ORDER BY use_order";
+  constexpr char kTotals[] =
+      "SELECT entry_count, size_bytes, access_count, next_use, old_count, old_boundary"
+      " FROM barcache_totals";
+  TestFolder folder;
+  {
+    auto catalog = OpenOrDie(folder.db());
+    for (int i = 0; i < 6; ++i) {
+      PutOrDie(catalog.get(), Entry("key" + std::to_string(i), 10 + i, 7), "bt");
+    }
+    auto writer = catalog->BeginWrite();
+    ASSERT_TRUE(writer.ok());
+    ASSERT_TRUE(writer->ApplyTouches({{"key0", 3, 0}}).ok());
+    ASSERT_TRUE(writer->Candidates(VictimOrder::kLargestOfOldHalf, 1, "").ok());
+    ASSERT_TRUE(writer->Commit().ok());
+  }
+  Strings side;
+  Strings totals;
+  {
+    auto db = OpenPlain(folder.db());
+    const Status back = db->Execute(kBackToVersion1);
+    ASSERT_TRUE(back.ok()) << back.ToString();
+    side = QueryRows(db.get(), kSide);
+    totals = QueryRows(db.get(), kTotals);
+  }
+  const std::string catalog_id = OpenOrDie(folder.db(), true)->catalog_id();  // Changes nothing.
+  EXPECT_EQ(QueryRows(OpenPlain(folder.db()).get(),
+                      "SELECT value FROM barcache_meta WHERE name = 'schema_version'"),
+            Strings{"1"});
+  auto catalog = OpenOrDie(folder.db());
+  EXPECT_EQ(catalog->catalog_id(), catalog_id);
+  EXPECT_EQ(catalog->Find("key0").value()->generation, 7u);
+  EXPECT_EQ(catalog->BacktestsOf("key3").value(), Strings{"bt"});
+  auto db = OpenPlain(folder.db());
+  EXPECT_EQ(QueryRows(db.get(), kSide), side);
+  EXPECT_EQ(QueryRows(db.get(), kTotals), totals);
+  EXPECT_EQ(QueryRows(db.get(),
+                      "SELECT DISTINCT fetch_cost, priority IS NULL, queue IS NULL"
+                      " FROM barcache_entries"),
+            Strings{"1.0|1|1"});
+  EXPECT_EQ(QueryRows(db.get(), "SELECT value FROM barcache_meta WHERE name = 'schema_version'"),
+            Strings{"2"});
+  auto writer = catalog->BeginWrite();
+  ASSERT_TRUE(writer.ok());
+  EXPECT_FALSE(writer->RebuildSideTables().value());
+}
+
+TEST(CatalogSchemaTest, Version1WithATableThatIsNotItsOwnIsRebuilt) {
+  TestFolder folder;
+  PutOrDie(OpenOrDie(folder.db()).get(), Entry("k", 5, 1), "bt");
+  {
+    auto db = OpenPlain(folder.db());
+    ASSERT_TRUE(db->Execute(kBackToVersion1).ok());
+    ASSERT_TRUE(db->Execute("ALTER TABLE barcache_entries DROP COLUMN generation").ok());
+  }
+  auto catalog = OpenOrDie(folder.db());
+  EXPECT_EQ(catalog->Find("k").value()->size_bytes, 5);
+  PutOrDie(catalog.get(), Entry("k", 6, 2));
+  EXPECT_EQ(catalog->Totals().value().size_bytes, 6);
 }
 
 TEST(CatalogSchemaTest, RefusesForeignTriggers) {

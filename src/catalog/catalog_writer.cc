@@ -23,12 +23,14 @@ constexpr char kDropDeadLinks[] = "DELETE FROM backtest_cache_links WHERE cache_
 // The side row is written before its entry: the entry's trigger then has nothing to do.
 constexpr char kInsertSide[] =
     "INSERT INTO barcache_entries (use_order, cache_key, checksum, generation, size_bytes,"
-    " access_count, request_json)"
-    " VALUES ((SELECT next_use FROM barcache_totals WHERE id = 1), ?1, ?2, ?3, ?4, 1, ?5)";
+    " access_count, request_json, fetch_cost)"
+    " VALUES ((SELECT next_use FROM barcache_totals WHERE id = 1), ?1, ?2, ?3, ?4, 1, ?5,"
+    " ifnull(?6, 1.0))";
 constexpr char kReplaceSide[] =
     "UPDATE barcache_entries SET use_order = (SELECT next_use FROM barcache_totals WHERE id = 1),"
     " checksum = ?2, generation = ?3, size_bytes = ?4, is_old = 0,"
-    " request_json = CASE ?5 WHEN '' THEN request_json ELSE ?5 END WHERE cache_key = ?1";
+    " request_json = CASE ?5 WHEN '' THEN request_json ELSE ?5 END,"
+    " fetch_cost = ifnull(?6, fetch_cost) WHERE cache_key = ?1";
 constexpr char kInsertRow[] =
     "INSERT INTO cache_entries (cache_key, dataset_id, parquet_path, checksum, created_at,"
     " last_accessed, access_count, size_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?5, 1, ?6)";
@@ -211,6 +213,7 @@ Status CatalogWriter::StoreSideRow(const NewEntry& entry, bool present) {
         .Bind(3, static_cast<int64_t>(entry.generation))
         .Bind(4, entry.size_bytes)
         .Bind(5, entry.request_json);
+    entry.fetch_cost.has_value() ? store->Bind(6, *entry.fetch_cost) : store->BindNull(6);
     return store->Run();
   };
   Status status = run();

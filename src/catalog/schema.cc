@@ -152,7 +152,8 @@ Result<SchemaState> InspectOurs(SqliteConnection* connection,
   BARCACHE_RETURN_IF_ERROR(CheckVersion(connection));
   BARCACHE_ASSIGN_OR_RETURN(state.catalog_id, ReadMeta(connection, "catalog_id"));
   BARCACHE_ASSIGN_OR_RETURN(const std::string version, ReadMeta(connection, "schema_version"));
-  bool current = IsCatalogId(state.catalog_id) && version == std::to_string(kCatalogSchemaVersion);
+  state.version = std::stoll(version);  // CheckVersion: a number.
+  bool current = IsCatalogId(state.catalog_id) && state.version == kCatalogSchemaVersion;
   for (const SchemaObject& expected : BarcacheSchema()) {
     current = current && Matches(objects, expected);
   }
@@ -186,10 +187,44 @@ Status DropAltered(SqliteConnection* connection, std::vector<StoredObject>* obje
   return Status();
 }
 
+// Version 1 had no orders of its own for gdsf and s3fifo. Its side rows and totals move into the
+// tables of version 2; indexes and triggers go with the old tables and are made anew.
+Status MigrateFrom1(SqliteConnection* connection) {
+  static constexpr std::pair<std::string_view, std::string_view> kKept[] = {
+      {"barcache_totals",
+       "id,entry_count,size_bytes,access_count,next_use,old_count,old_boundary,foreign_changes"},
+      {"barcache_entries",
+       "use_order,cache_key,checksum,generation,size_bytes,access_count,is_old,request_json"},
+  };
+  BARCACHE_ASSIGN_OR_RETURN(const std::vector<StoredObject> objects, ReadObjects(connection));
+  for (const StoredObject& object : objects) {
+    const bool ours = object.type == "trigger" && object.name.starts_with("barcache_");
+    if (ours) BARCACHE_RETURN_IF_ERROR(connection->Execute("DROP TRIGGER " + object.name));
+  }
+  for (const auto& [name, columns] : kKept) {
+    const StoredObject* old = FindObject(objects, name);
+    // One that was altered is made anew by whoever called.
+    if (old == nullptr || !CheckTable(connection, *old, columns).ok()) continue;
+    const std::string table(name);
+    const std::string list(columns);
+    const SchemaObject& wanted = *std::ranges::find(BarcacheSchema(), name, &SchemaObject::name);
+    BARCACHE_RETURN_IF_ERROR(connection->Execute(
+        "CREATE TEMP TABLE barcache_moved AS SELECT " + list + " FROM main." + table +
+        "; DROP TABLE main." + table + "; " + std::string(wanted.sql) +
+        "; INSERT OR IGNORE INTO main." + table + " (" + list + ") SELECT " + list +
+        " FROM temp.barcache_moved" + "; DROP TABLE temp.barcache_moved"));
+  }
+  return Status();
+}
+
 Status PrepareInTransaction(SqliteConnection* connection) {
   BARCACHE_ASSIGN_OR_RETURN(const SchemaState before, InspectSchema(connection, false));
   if (before.kind == SchemaKind::kCurrent) return Status();
   BARCACHE_ASSIGN_OR_RETURN(std::vector<StoredObject> objects, ReadObjects(connection));
+  if (before.version == 1) {
+    BARCACHE_RETURN_IF_ERROR(MigrateFrom1(connection));
+    BARCACHE_ASSIGN_OR_RETURN(objects, ReadObjects(connection));
+  }
   BARCACHE_RETURN_IF_ERROR(CreateMissing(connection, objects, RustyBtSchema()));
   BARCACHE_RETURN_IF_ERROR(DropAltered(connection, &objects));
   BARCACHE_RETURN_IF_ERROR(CreateMissing(connection, objects, BarcacheSchema()));
@@ -304,7 +339,20 @@ Result<bool> RebuildSideRows(SqliteConnection* connection) {
           " WHERE id = 1 AND EXISTS (SELECT 1 FROM real WHERE n IS NOT entry_count"
           " OR bytes IS NOT size_bytes OR uses IS NOT access_count OR old IS NOT old_count"
           " OR typeof(next_use) <> 'integer' OR last >= next_use)"));
-  return differed || recounted;
+  BARCACHE_ASSIGN_OR_RETURN(
+      const bool requeued,
+      RunCounting(
+          connection,
+          "WITH real AS (SELECT (SELECT ifnull(sum(size_bytes), 0) FROM barcache_entries"
+          " WHERE queue = 1) AS main, (SELECT ifnull(sum(size_bytes), 0) FROM barcache_ghosts)"
+          " AS ghosts, max((SELECT ifnull(max(place), 0) FROM barcache_entries WHERE queue = 0),"
+          " (SELECT ifnull(max(place), 0) FROM barcache_entries WHERE queue = 1)) AS last)"
+          " UPDATE barcache_totals SET (main_size_bytes, ghost_size_bytes, next_place) ="
+          " (SELECT main, ghosts, max(barcache_totals.next_place, last + 1) FROM real)"
+          " WHERE id = 1 AND EXISTS (SELECT 1 FROM real WHERE main IS NOT main_size_bytes"
+          " OR ghosts IS NOT ghost_size_bytes OR typeof(next_place) <> 'integer'"
+          " OR last >= next_place)"));
+  return differed || recounted || requeued;
 }
 
 }  // namespace barcache

@@ -12,7 +12,7 @@
 
 namespace barcache {
 
-inline constexpr int64_t kCatalogSchemaVersion = 1;
+inline constexpr int64_t kCatalogSchemaVersion = 2;
 
 enum class SchemaKind {
   kEmpty,      // No tables at all.
@@ -23,6 +23,7 @@ enum class SchemaKind {
 
 struct SchemaState {
   SchemaKind kind = SchemaKind::kEmpty;
+  int64_t version = 0;            // 0 unless ours.
   std::string catalog_id;         // "" unless ours.
   bool has_cache_tables = false;  // cache_entries, backtest_cache_links and cache_statistics.
 };
@@ -33,7 +34,8 @@ struct SchemaState {
 Result<SchemaState> InspectSchema(SqliteConnection* connection, bool read_only);
 
 // Makes the schema current, in one transaction of its own (BEGIN IMMEDIATE): creates what is
-// missing, adopts existing rows in order of last_accessed, recounts where triggers were missing.
+// missing, adopts existing rows in order of last_accessed, recounts where triggers were missing,
+// and brings an older version up to date.
 // Returns the state afterwards.
 Result<SchemaState> PrepareSchema(SqliteConnection* connection);
 

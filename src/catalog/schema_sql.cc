@@ -89,7 +89,13 @@ constexpr SchemaObject kBarcacheSchema[] = {
      "  next_use INTEGER NOT NULL,\n"
      "  old_count INTEGER NOT NULL,\n"
      "  old_boundary INTEGER NOT NULL,\n"
-     "  foreign_changes INTEGER NOT NULL\n"
+     "  foreign_changes INTEGER NOT NULL,\n"
+     "  inflation REAL NOT NULL DEFAULT 0.0,\n"
+     "  ranked_use INTEGER NOT NULL DEFAULT 0,\n"
+     "  queued_use INTEGER NOT NULL DEFAULT 0,\n"
+     "  next_place INTEGER NOT NULL DEFAULT 1,\n"
+     "  main_size_bytes INTEGER NOT NULL DEFAULT 0,\n"
+     "  ghost_size_bytes INTEGER NOT NULL DEFAULT 0\n"
      ")"},
     // The row's number is its order of use: the table itself is the least-recently-used order.
     {"table", "barcache_entries",
@@ -101,12 +107,30 @@ constexpr SchemaObject kBarcacheSchema[] = {
      "  size_bytes INTEGER NOT NULL,\n"
      "  access_count INTEGER NOT NULL,\n"
      "  is_old INTEGER NOT NULL DEFAULT 0,\n"
-     "  request_json TEXT NOT NULL DEFAULT ''\n"
+     "  request_json TEXT NOT NULL DEFAULT '',\n"
+     "  fetch_cost REAL NOT NULL DEFAULT 1.0,\n"
+     "  priority REAL,\n"
+     "  queue INTEGER,\n"
+     "  place INTEGER,\n"
+     "  counted_uses INTEGER\n"
      ")"},
     {"index", "barcache_entries_size",
      "CREATE INDEX barcache_entries_size ON barcache_entries (size_bytes DESC)"},
     {"index", "barcache_entries_old",
      "CREATE INDEX barcache_entries_old ON barcache_entries (size_bytes DESC) WHERE is_old = 1"},
+    // Rows that no such policy has ranked are in neither: the other policies pay nothing.
+    {"index", "barcache_entries_priority",
+     "CREATE INDEX barcache_entries_priority ON barcache_entries (priority)"
+     " WHERE priority IS NOT NULL"},
+    {"index", "barcache_entries_queue",
+     "CREATE INDEX barcache_entries_queue ON barcache_entries (queue, place)"
+     " WHERE queue IS NOT NULL"},
+    {"table", "barcache_ghosts",
+     "CREATE TABLE barcache_ghosts (\n"
+     "  place INTEGER NOT NULL PRIMARY KEY,\n"
+     "  cache_key TEXT NOT NULL UNIQUE,\n"
+     "  size_bytes INTEGER NOT NULL\n"
+     ")"},
     {"index", "barcache_links_pair",
      "CREATE INDEX barcache_links_pair ON backtest_cache_links (cache_key, backtest_id, "
      "linked_at)"},
@@ -162,12 +186,15 @@ constexpr SchemaObject kBarcacheSchema[] = {
      "END"},
     {"trigger", "barcache_side_changed",
      "CREATE TRIGGER barcache_side_changed\n"
-     "AFTER UPDATE OF use_order, size_bytes, access_count, is_old ON barcache_entries BEGIN\n"
+     "AFTER UPDATE OF use_order, size_bytes, access_count, is_old, queue ON barcache_entries "
+     "BEGIN\n"
      "  UPDATE barcache_totals SET\n"
      "    size_bytes = size_bytes - OLD.size_bytes + NEW.size_bytes,\n"
      "    access_count = access_count - OLD.access_count + NEW.access_count,\n"
      "    next_use = max(next_use, NEW.use_order + 1),\n"
      "    old_count = old_count - OLD.is_old + NEW.is_old,\n"
+     "    main_size_bytes = main_size_bytes - OLD.size_bytes * (OLD.queue IS 1)\n"
+     "      + NEW.size_bytes * (NEW.queue IS 1),\n"
      "    foreign_changes = foreign_changes + 1\n"
      "  WHERE id = 1;\n"
      "END"},
@@ -178,7 +205,18 @@ constexpr SchemaObject kBarcacheSchema[] = {
      "    size_bytes = size_bytes - OLD.size_bytes,\n"
      "    access_count = access_count - OLD.access_count,\n"
      "    old_count = old_count - OLD.is_old,\n"
+     "    main_size_bytes = main_size_bytes - OLD.size_bytes * (OLD.queue IS 1),\n"
      "    foreign_changes = foreign_changes + 1\n"
+     "  WHERE id = 1;\n"
+     "END"},
+    {"trigger", "barcache_ghost_added",
+     "CREATE TRIGGER barcache_ghost_added AFTER INSERT ON barcache_ghosts BEGIN\n"
+     "  UPDATE barcache_totals SET ghost_size_bytes = ghost_size_bytes + NEW.size_bytes\n"
+     "  WHERE id = 1;\n"
+     "END"},
+    {"trigger", "barcache_ghost_removed",
+     "CREATE TRIGGER barcache_ghost_removed AFTER DELETE ON barcache_ghosts BEGIN\n"
+     "  UPDATE barcache_totals SET ghost_size_bytes = ghost_size_bytes - OLD.size_bytes\n"
      "  WHERE id = 1;\n"
      "END"},
 };

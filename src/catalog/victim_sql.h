@@ -6,7 +6,7 @@ namespace barcache {
 
 // Sizes and orders are the side rows': they are what indexes are kept over.
 #define BARCACHE_CANDIDATES_                                                         \
-  "SELECT s.cache_key, e.parquet_path, s.size_bytes, e.last_accessed"                \
+  "SELECT s.cache_key, e.parquet_path, s.size_bytes, e.last_accessed, s.priority"    \
   " FROM barcache_entries s CROSS JOIN cache_entries e ON e.cache_key = s.cache_key" \
   " WHERE s.cache_key IS NOT ?1"
 inline constexpr char kVictimsByUse[] = BARCACHE_CANDIDATES_ " ORDER BY s.use_order LIMIT ?2";
@@ -14,7 +14,27 @@ inline constexpr char kVictimsBySize[] =
     BARCACHE_CANDIDATES_ " ORDER BY s.size_bytes DESC, s.use_order LIMIT ?2";
 inline constexpr char kVictimsOldBySize[] =
     BARCACHE_CANDIDATES_ " AND s.is_old = 1 ORDER BY s.size_bytes DESC, s.use_order LIMIT ?2";
+inline constexpr char kVictimsByPriority[] =
+    BARCACHE_CANDIDATES_ " AND s.priority IS NOT NULL ORDER BY s.priority, s.use_order LIMIT ?2";
 #undef BARCACHE_CANDIDATES_
+
+// The head of a queue, and how often it was used since it was last judged.
+inline constexpr char kQueueHead[] =
+    "SELECT s.cache_key, e.parquet_path, s.size_bytes, e.last_accessed, s.priority, s.use_order,"
+    " s.access_count, s.counted_uses"
+    " FROM barcache_entries s CROSS JOIN cache_entries e ON e.cache_key = s.cache_key"
+    " WHERE s.cache_key IS NOT ?1 AND s.queue = ?2 ORDER BY s.place LIMIT 1";
+
+// What was put or used since these orders were last looked at; ?1 is asked for apart.
+inline constexpr char kEntriesToRank[] =
+    "SELECT use_order, access_count, size_bytes, fetch_cost, cache_key IS ?1, 0"
+    " FROM barcache_entries WHERE use_order >="
+    " (SELECT ranked_use FROM barcache_totals WHERE id = 1) ORDER BY use_order";
+inline constexpr char kEntriesToQueue[] =
+    "SELECT s.use_order, s.access_count, s.size_bytes, s.fetch_cost, s.cache_key IS ?1,"
+    " EXISTS (SELECT 1 FROM barcache_ghosts g WHERE g.cache_key = s.cache_key)"
+    " FROM barcache_entries s WHERE s.queue IS NULL AND s.use_order >="
+    " (SELECT queued_use FROM barcache_totals WHERE id = 1) ORDER BY s.generation, s.use_order";
 
 inline constexpr char kReadHalf[] =
     "SELECT entry_count / 2 - old_count, old_boundary FROM barcache_totals WHERE id = 1";

@@ -83,7 +83,10 @@ Event Evicted(RankOrder order, const Victim& victim) {
     event.fields.emplace_back("last_accessed", victim.last_accessed);
     return event;
   }
-  Event event = MakeEvent(EventLevel::kInfo, "size_eviction", victim.cache_key);
+  const char* name = "size_eviction";
+  if (order == RankOrder::kLowestPriority) name = "gdsf_eviction";
+  if (order == RankOrder::kTwoQueues) name = "s3fifo_eviction";
+  Event event = MakeEvent(EventLevel::kInfo, name, victim.cache_key);
   event.fields.emplace_back("size_mb", Megabytes(victim.size_bytes));
   return event;
 }

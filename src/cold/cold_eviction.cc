@@ -4,86 +4,10 @@
 
 #include "cold/cold_events.h"
 #include "cold/cold_tier.h"
+#include "cold/evict_rows.h"
 #include "cold/release.h"
-#include "policy/eviction.h"
 
 namespace barcache {
-namespace {
-
-VictimOrder CatalogOrder(RankOrder order) {
-  switch (order) {
-    case RankOrder::kLargest:
-      return VictimOrder::kLargest;
-    case RankOrder::kLargestOfOldHalf:
-      return VictimOrder::kLargestOfOldHalf;
-    case RankOrder::kLeastRecentlyUsed:
-      break;
-  }
-  return VictimOrder::kLeastRecentlyUsed;
-}
-
-// The old half changes with every victim, so it is asked for one at a time; the other orders
-// stay as they are while victims leave.
-int64_t BatchSize(RankOrder order) { return order == RankOrder::kLargestOfOldHalf ? 1 : 32; }
-
-struct Eviction {
-  std::vector<Victim> victims;
-  bool took_touches = false;
-};
-
-// Removes rows in `order` while `progress` takes the next one. False: the order ran dry.
-Result<bool> EvictInOrder(CatalogWriter* writer, RankOrder order, std::string_view except_key,
-                          bool to_capacity_only, EvictionProgress* progress, Eviction* eviction,
-                          EventBuffer* events) {
-  const auto takes = [&](const Victim& candidate) {
-    return to_capacity_only ? progress->AboveCapacity() : progress->Takes(candidate.size_bytes);
-  };
-  for (;;) {
-    BARCACHE_ASSIGN_OR_RETURN(
-        auto candidates, writer->Candidates(CatalogOrder(order), BatchSize(order), except_key));
-    if (candidates.empty()) return false;
-    for (Victim& candidate : candidates) {
-      if (!takes(candidate)) return true;
-      BARCACHE_ASSIGN_OR_RETURN(auto erased, writer->Erase(candidate.cache_key));
-      if (!erased) continue;
-      progress->Removed(candidate.size_bytes);
-      events->push_back(Evicted(order, candidate));
-      eviction->victims.push_back(std::move(candidate));
-    }
-  }
-}
-
-// Inside the transaction: pending touches first, so that the order of use is true.
-Result<Eviction> EvictRows(CatalogWriter* writer, EvictionPolicy policy, int64_t capacity_bytes,
-                           std::string_view except_key, PendingTouches* touches,
-                           EventBuffer* events) {
-  Eviction eviction;
-  BARCACHE_ASSIGN_OR_RETURN(const CatalogTotals totals, writer->Totals());
-  const EvictionPlan plan = PlanEviction(policy, {totals.size_bytes, capacity_bytes});
-  if (!plan.needed) return eviction;
-  events->push_back(EvictionTriggered(totals.size_bytes, capacity_bytes));
-  if (touches != nullptr) {
-    eviction.took_touches = true;
-    const Status applied = writer->ApplyTouches(touches->Take());
-    if (!applied.ok()) {
-      touches->Settle(false);
-      return applied;
-    }
-  }
-  EvictionProgress progress(plan, totals.size_bytes);
-  auto done = EvictInOrder(writer, plan.first, except_key, false, &progress, &eviction, events);
-  if (done.ok() && !*done) {
-    done = EvictInOrder(writer, plan.then, except_key, true, &progress, &eviction, events);
-  }
-  if (!done.ok()) {
-    if (eviction.took_touches) touches->Settle(false);
-    return done.status();
-  }
-  return eviction;
-}
-
-}  // namespace
-
 Result<WriteOutcomes> ColdTier::Commit(const std::vector<WriteRequest>& requests,
                                        const std::vector<NewEntry>& entries,
                                        const WriteLimits& limits, EventBuffer* events) {
@@ -118,7 +42,7 @@ Result<WriteOutcomes> ColdTier::Commit(const std::vector<WriteRequest>& requests
     result.outcomes.push_back(std::move(outcome));
   }
   BARCACHE_ASSIGN_OR_RETURN(const Eviction eviction,
-                            EvictRows(&writer, limits.policy, limits.capacity_bytes,
+                            EvictRows(&writer, {limits.policy, limits.capacity_bytes},
                                       entries.back().cache_key, limits.touches, events));
   // Reading the counters after the commit could hide a replacement that somebody made since.
   for (size_t i = 0; i < entries.size(); ++i) {
@@ -136,7 +60,7 @@ Result<std::vector<std::string>> ColdTier::Evict(int64_t capacity_bytes, Evictio
                                                  PendingTouches* touches, EventBuffer* events) {
   BARCACHE_ASSIGN_OR_RETURN(CatalogWriter writer, catalog_->BeginWrite());
   BARCACHE_ASSIGN_OR_RETURN(const Eviction eviction,
-                            EvictRows(&writer, policy, capacity_bytes, "", touches, events));
+                            EvictRows(&writer, {policy, capacity_bytes}, "", touches, events));
   const Status committed = CommitAndRelease(std::move(writer));
   if (eviction.took_touches) touches->Settle(committed.ok());
   BARCACHE_RETURN_IF_ERROR(committed);

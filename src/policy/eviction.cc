@@ -1,4 +1,4 @@
-// The three policies as orders, and the arithmetic of a batch.
+// The policies as orders, and the arithmetic of a batch.
 #include "policy/eviction.h"
 
 namespace barcache {
@@ -7,7 +7,7 @@ EvictionPlan PlanEviction(EvictionPolicy policy, const EvictionNeed& need) {
   EvictionPlan plan;
   plan.needed = need.total_bytes > need.capacity_bytes;
   plan.capacity_bytes = need.capacity_bytes;
-  plan.target_bytes = need.capacity_bytes - need.capacity_bytes / 20;
+  plan.target_bytes = need.capacity_bytes - (need.to_capacity_only ? 0 : need.capacity_bytes / 20);
   switch (policy) {
     case EvictionPolicy::kLru:
       plan.first = plan.then = RankOrder::kLeastRecentlyUsed;
@@ -17,6 +17,14 @@ EvictionPlan PlanEviction(EvictionPolicy policy, const EvictionNeed& need) {
       break;
     case EvictionPolicy::kHybrid:
       plan.first = RankOrder::kLargestOfOldHalf;
+      plan.then = RankOrder::kLeastRecentlyUsed;
+      break;
+    case EvictionPolicy::kGdsf:
+      plan.first = RankOrder::kLowestPriority;
+      plan.then = RankOrder::kLeastRecentlyUsed;
+      break;
+    case EvictionPolicy::kS3Fifo:
+      plan.first = RankOrder::kTwoQueues;
       plan.then = RankOrder::kLeastRecentlyUsed;
       break;
   }

@@ -1,7 +1,8 @@
 // Eviction: how much must leave, and in which order the candidates are asked for.
 //
 // Pure: no clock, no I/O, no SQL. The catalog keeps the orders by index, so that naming one is
-// all a policy has to do; each victim then costs O(log n).
+// all a policy has to do; each victim then costs O(log n). The numbers behind the last two orders
+// are computed in policy/gdsf.h and policy/s3fifo.h.
 #pragma once
 
 #include <cstdint>
@@ -11,11 +12,18 @@
 namespace barcache {
 
 // The orders that a policy can ask for; the catalog offers the same ones.
-enum class RankOrder { kLeastRecentlyUsed, kLargest, kLargestOfOldHalf };
+enum class RankOrder {
+  kLeastRecentlyUsed,
+  kLargest,
+  kLargestOfOldHalf,
+  kLowestPriority,
+  kTwoQueues,
+};
 
 struct EvictionNeed {
-  int64_t total_bytes = 0;     // Charged now.
-  int64_t capacity_bytes = 0;  // The limit.
+  int64_t total_bytes = 0;        // Charged now.
+  int64_t capacity_bytes = 0;     // The limit.
+  bool to_capacity_only = false;  // No further, as simulators do.
 };
 
 // A batch: evict in `first` order while above target_bytes; when that order runs dry, in `then`

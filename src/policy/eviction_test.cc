@@ -1,4 +1,4 @@
-// Plans of the three policies, and replays of batches over lists of sizes.
+// Plans of the policies, and replays of batches over lists of sizes.
 #include "policy/eviction.h"
 
 #include <gtest/gtest.h>
@@ -53,6 +53,15 @@ TEST(PlanEvictionTest, OrdersOfThePolicies) {
   const EvictionPlan hybrid = PlanEviction(EvictionPolicy::kHybrid, need);
   EXPECT_EQ(hybrid.first, RankOrder::kLargestOfOldHalf);
   EXPECT_EQ(hybrid.then, RankOrder::kLeastRecentlyUsed);
+  EXPECT_EQ(PlanEviction(EvictionPolicy::kGdsf, need).first, RankOrder::kLowestPriority);
+  EXPECT_EQ(PlanEviction(EvictionPolicy::kS3Fifo, need).first, RankOrder::kTwoQueues);
+}
+
+TEST(PlanEvictionTest, ToCapacityOnlyEvictsNothingMore) {
+  const EvictionPlan plan = PlanEviction(EvictionPolicy::kLru, {1001, 1000, true});
+  int64_t left_bytes = 0;
+  EXPECT_EQ(Replay(plan, 1001, std::vector<int64_t>(20, 50), &left_bytes), 1);
+  EXPECT_EQ(left_bytes, 951);
 }
 
 TEST(EvictionProgressTest, GoesDownToTheTarget) {

@@ -259,7 +259,10 @@ def verify(location: Location | None, repair: bool, as_json: bool) -> int:
     help="The size to come down to, as 5GB. No cache remembers its limit: give your manager's.",
 )
 @click.option(
-    "--policy", type=click.Choice(["lru", "size", "hybrid"]), default="lru", show_default=True
+    "--policy",
+    type=click.Choice(["lru", "size", "hybrid", "gdsf", "s3fifo"]),
+    default="lru",
+    show_default=True,
 )
 @json_option
 def evict(location: Location | None, max_size: int, policy: str, as_json: bool) -> None:
