@@ -56,4 +56,11 @@ void UnpackBits(const uint8_t* bytes, size_t count, unsigned width, Number* numb
   }
 }
 
+// Up to here two numbers and the bits before them fit in one word.
+constexpr unsigned kNarrowBits = 28;
+
+// The same for numbers of at most 32 bits, fast up to kNarrowBits. Works in groups of 8: may write
+// up to 7 numbers more, and reads the bits of a whole group.
+void UnpackNarrow(const uint8_t* packed, size_t count, unsigned width, uint32_t* numbers);
+
 }  // namespace barcache

@@ -127,6 +127,22 @@ class Cursor {
   bool ok_ = true;
 };
 
+// AddDeltas with one way of unpacking.
+template <typename Delta, typename U, typename Unpack>
+U AddUnpacked(const uint8_t* packed, size_t count, unsigned width, U lowest, U value, uint8_t* out,
+              Unpack unpack) {
+  Delta deltas[kMiniBlock];
+  for (size_t first = 0; first < count; first += kMiniBlock) {
+    const size_t size = std::min(kMiniBlock, count - first);
+    unpack(packed + first * width / 8, size, width, deltas);
+    for (size_t i = 0; i < size; ++i) {
+      value = static_cast<U>(value + deltas[i] + lowest);
+      std::memcpy(out + (first + i) * sizeof(U), &value, sizeof(U));
+    }
+  }
+  return value;
+}
+
 // Adds `count` packed differences to `value`, one after the other.
 template <typename U>
 U AddDeltas(const uint8_t* packed, size_t count, unsigned width, U lowest, U value, uint8_t* out) {
@@ -137,16 +153,10 @@ U AddDeltas(const uint8_t* packed, size_t count, unsigned width, U lowest, U val
     }
     return value;
   }
-  U deltas[kMiniBlock];
-  for (size_t first = 0; first < count; first += kMiniBlock) {
-    const size_t size = std::min(kMiniBlock, count - first);
-    UnpackBits(packed + first * width / 8, size, width, deltas);
-    for (size_t i = 0; i < size; ++i) {
-      value = static_cast<U>(value + deltas[i] + lowest);
-      std::memcpy(out + (first + i) * sizeof(U), &value, sizeof(U));
-    }
+  if (width <= kNarrowBits) {
+    return AddUnpacked<uint32_t, U>(packed, count, width, lowest, value, out, UnpackNarrow);
   }
-  return value;
+  return AddUnpacked<U, U>(packed, count, width, lowest, value, out, UnpackBits<U>);
 }
 
 template <typename U>

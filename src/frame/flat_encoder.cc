@@ -22,7 +22,7 @@ constexpr int64_t kMaxRows = 64 << 20;
 constexpr int64_t kMaxStringBytes = 512 << 20;
 constexpr std::string_view kMagic = "PAR1";
 // Below, waking another thread takes longer than it helps.
-constexpr int64_t kSideBySideBytes = 128 << 10;
+constexpr int64_t kSideBySideValues = 32 << 10;
 
 SchemaElement ElementOf(const FlatColumn& column) {
   SchemaElement element;
@@ -170,9 +170,9 @@ bool FlatCodecTakes(const FrameData& frame) {
 
 Result<ByteBuffer> EncodeFlat(const FrameData& frame, const KeyValues& key_values) {
   try {
-    const bool is_large = frame.size_bytes >= kSideBySideBytes && frame.array.n_children > 1;
-    return is_large && frame.array.length > 0 ? EncodeSideBySide(frame, key_values)
-                                              : EncodeInTurn(frame, key_values);
+    const int64_t num_columns = frame.array.n_children;
+    const bool is_large = num_columns > 1 && frame.array.length >= kSideBySideValues / num_columns;
+    return is_large ? EncodeSideBySide(frame, key_values) : EncodeInTurn(frame, key_values);
   } catch (const std::bad_alloc&) {
     return Status(ErrorCode::kOutOfMemory,
                   "no memory to encode a frame as Parquet; free some and try again");
