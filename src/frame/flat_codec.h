@@ -4,7 +4,11 @@
 // or PLAIN; above, its values choose among these, a dictionary and DELTA_BINARY_PACKED, in pages
 // of 32768 rows. Columns without a null are REQUIRED, others OPTIONAL.
 //
-// Thread safety: all functions may be called from any thread, also in a forked child.
+// Columns of large frames are worked on side by side with idle threads of the crew (base/crew.h);
+// the bytes do not depend on it.
+//
+// Thread safety: all functions may be called from any thread, also in a forked child: no thread is
+// needed.
 #pragma once
 
 #include <cstdint>

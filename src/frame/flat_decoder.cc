@@ -29,8 +29,8 @@
 namespace barcache {
 namespace {
 
-// Below, waking another thread takes longer than it helps.
-constexpr size_t kSideBySideBytes = 64 << 10;
+// Some 9 000 rows of bars. Below, waking another thread takes longer than it helps.
+constexpr size_t kSideBySideBytes = 128 << 10;
 
 // A column, or a page of it, is filled; or it turned out to be of a shape that Arrow must read.
 enum class Outcome { kFilled, kOtherShape };

@@ -1,11 +1,11 @@
 // Frame <-> the bytes of one Snappy Parquet file.
 //
-// The door of the Parquet room: it picks one of the ways of decision 8 by shape (our flat codec
-// for small flat frames, Arrow's writer and reader for nested types and foreign files) and
-// keeps the difference to itself. What is written is plain Parquet for every reader.
+// The door of the Parquet room: it picks one of two ways by shape (our flat codec for flat frames and
+// files like those it writes, Arrow's writer and reader for nested types and other files) and keeps
+// the difference to itself. What is written is plain Parquet for every reader.
 //
-// Thread safety: all functions may be called from any thread, also in a forked child: none of
-// them starts or needs a thread.
+// Thread safety: all functions may be called from any thread, also in a forked child: none of them
+// needs a thread; idle ones of the crew (base/crew.h) may help with large frames.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +39,8 @@ struct DecodeLimits {
 Result<ByteBuffer> EncodeParquet(const Frame& frame, const KeyValues& key_values);
 
 // Any bytes whatever are a frame or a Status (kCorruption, kOverBudget, kOutOfMemory), never a
-// crash. Files of other writers (Polars, pyarrow, DuckDB) are read too.
+// crash. Files of other writers (Polars, pyarrow, DuckDB) are read too; kUnsupportedFrame: a sound
+// one has a column of a type that a frame cannot hold.
 Result<DecodedParquet> DecodeParquet(std::span<const uint8_t> bytes, const DecodeLimits& limits);
 
 // As DecodeParquet for the named columns only, in the order given.
