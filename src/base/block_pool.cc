@@ -8,9 +8,11 @@
 #include <cstdlib>
 
 #if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/asan_interface.h>
-#define BARCACHE_POISON(block) ASAN_POISON_MEMORY_REGION((block).data, (block).size)
-#define BARCACHE_UNPOISON(block) ASAN_UNPOISON_MEMORY_REGION((block).data, (block).size)
+// Of the sanitizer's runtime: kept blocks are nobody's to touch.
+extern "C" void __asan_poison_memory_region(const volatile void* address, size_t size);
+extern "C" void __asan_unpoison_memory_region(const volatile void* address, size_t size);
+#define BARCACHE_POISON(block) __asan_poison_memory_region((block).data, (block).size)
+#define BARCACHE_UNPOISON(block) __asan_unpoison_memory_region((block).data, (block).size)
 #else
 #define BARCACHE_POISON(block) (void)(block)
 #define BARCACHE_UNPOISON(block) (void)(block)

@@ -1,8 +1,8 @@
 // Frame <-> the bytes of one Snappy Parquet file.
 //
-// The door of the Parquet room: it picks one of two ways by shape (our flat codec for flat frames and
-// files like those it writes, Arrow's writer and reader for nested types and other files) and keeps
-// the difference to itself. What is written is plain Parquet for every reader.
+// The door of the Parquet room: it picks one of two ways by shape (our flat codec for flat frames
+// and files like those it writes, Arrow's writer and reader for nested types and other files) and
+// keeps the difference to itself. What is written is plain Parquet for every reader.
 //
 // Thread safety: all functions may be called from any thread, also in a forked child: none of them
 // needs a thread; idle ones of the crew (base/crew.h) may help with large frames.
