@@ -97,8 +97,8 @@ struct RankInput {
   int64_t access_count = 0;
   int64_t size_bytes = 0;
   double fetch_cost = 1.0;
-  bool is_named = false;   // It is the entry of the key that was given.
-  bool was_ghost = false;  // Its key was remembered by RememberGhost.
+  bool is_named = false;   // EntriesToQueue: it is the entry of the key that was given.
+  bool was_ghost = false;  // EntriesToQueue: its key was remembered by RememberGhost.
 };
 
 // The first in a queue.
@@ -176,7 +176,7 @@ class CatalogWriter {
   // was put or used since is found, once, by its order of use.
   //
   // Priorities. Those put or used since FinishRanking, least recently used first.
-  Result<std::vector<RankInput>> EntriesToRank(std::string_view named_key);
+  Result<std::vector<RankInput>> EntriesToRank();
   Status SetPriority(int64_t use_order, double priority);
   Result<double> Inflation();  // As given to FinishRanking.
   // All entries have their priority.

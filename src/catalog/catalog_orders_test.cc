@@ -185,7 +185,7 @@ TEST(CatalogOrdersTest, CostPerVictimDoesNotGrow) {
       ASSERT_TRUE(writer->Upsert(Entry("key" + std::to_string(i), i * 7919 % 10'007, 1)).ok());
     }
     ASSERT_TRUE(writer->Candidates(VictimOrder::kLargestOfOldHalf, 1, "").ok());
-    const std::vector<RankInput> inputs = writer->EntriesToRank("").value();
+    const std::vector<RankInput> inputs = writer->EntriesToRank().value();
     ASSERT_EQ(inputs.size(), static_cast<size_t>(count));
     for (const RankInput& input : inputs) {
       const double priority = 1.0 / (1.0 + static_cast<double>(input.size_bytes));

@@ -32,8 +32,7 @@ constexpr char kGhostBytes[] = "SELECT ghost_size_bytes FROM barcache_totals WHE
 constexpr char kForgetOldestGhost[] =
     "DELETE FROM barcache_ghosts WHERE place = (SELECT min(place) FROM barcache_ghosts)";
 
-Result<std::vector<RankInput>> ReadRankInputs(StatementUse query, std::string_view named_key) {
-  query->Bind(1, named_key);
+Result<std::vector<RankInput>> ReadRankInputs(StatementUse query) {
   std::vector<RankInput> inputs;
   while (true) {
     BARCACHE_ASSIGN_OR_RETURN(const bool row, query->Step());
@@ -45,9 +44,9 @@ Result<std::vector<RankInput>> ReadRankInputs(StatementUse query, std::string_vi
 
 }  // namespace
 
-Result<std::vector<RankInput>> CatalogWriter::EntriesToRank(std::string_view named_key) {
+Result<std::vector<RankInput>> CatalogWriter::EntriesToRank() {
   BARCACHE_ASSIGN_OR_RETURN(StatementUse query, state_->Use(kEntriesToRank));
-  return ReadRankInputs(std::move(query), named_key);
+  return ReadRankInputs(std::move(query));
 }
 
 Status CatalogWriter::SetPriority(int64_t use_order, double priority) {
@@ -70,7 +69,8 @@ Status CatalogWriter::FinishRanking(double inflation) {
 
 Result<std::vector<RankInput>> CatalogWriter::EntriesToQueue(std::string_view named_key) {
   BARCACHE_ASSIGN_OR_RETURN(StatementUse query, state_->Use(kEntriesToQueue));
-  return ReadRankInputs(std::move(query), named_key);
+  query->Bind(1, named_key);
+  return ReadRankInputs(std::move(query));
 }
 
 Status CatalogWriter::Enqueue(int64_t use_order, int queue, int64_t counted_uses) {

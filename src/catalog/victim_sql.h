@@ -25,9 +25,9 @@ inline constexpr char kQueueHead[] =
     " FROM barcache_entries s CROSS JOIN cache_entries e ON e.cache_key = s.cache_key"
     " WHERE s.cache_key IS NOT ?1 AND s.queue = ?2 ORDER BY s.place LIMIT 1";
 
-// What was put or used since these orders were last looked at; ?1 is asked for apart.
+// What was put or used since these orders were last looked at.
 inline constexpr char kEntriesToRank[] =
-    "SELECT use_order, access_count, size_bytes, fetch_cost, cache_key IS ?1, 0"
+    "SELECT use_order, access_count, size_bytes, fetch_cost, 0, 0"
     " FROM barcache_entries WHERE use_order >="
     " (SELECT ranked_use FROM barcache_totals WHERE id = 1) ORDER BY use_order";
 inline constexpr char kEntriesToQueue[] =

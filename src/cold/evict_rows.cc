@@ -29,8 +29,12 @@ VictimOrder CatalogOrder(RankOrder order) {
 }
 
 // The old half changes with every victim, so it is asked for one at a time; the other orders
-// stay as they are while victims leave.
-int64_t BatchSize(RankOrder order) { return order == RankOrder::kLargestOfOldHalf ? 1 : 32; }
+// stay as they are while victims leave. Neighbours by priority lie scattered in the table, and
+// more than a few are seldom needed.
+int64_t BatchSize(RankOrder order) {
+  if (order == RankOrder::kLargestOfOldHalf) return 1;
+  return order == RankOrder::kLowestPriority ? 4 : 32;
+}
 
 // One eviction while it goes on.
 struct Run {
@@ -70,31 +74,21 @@ Result<bool> EvictInOrder(RankOrder order, bool to_capacity_only, Run* run) {
 
 // --- GDSF ------------------------------------------------------------------------------------
 
-Status Rank(const RankInput& input, double inflation, Run* run) {
-  const GdsfEntry entry{input.access_count, input.fetch_cost, input.size_bytes};
-  return run->writer->SetPriority(input.use_order, GdsfPriority(inflation, entry));
-}
-
 // Whatever was put or used since the last eviction gets its priority now: nothing has left in
-// between, so that the inflation is still that of its use. Only the entry that room is made for
-// comes after those that leave.
+// between, so that the inflation is still that of its use.
 Result<bool> EvictByPriority(Run* run) {
   BARCACHE_ASSIGN_OR_RETURN(double inflation, run->writer->Inflation());
-  BARCACHE_ASSIGN_OR_RETURN(const auto inputs, run->writer->EntriesToRank(run->except_key));
-  std::optional<RankInput> named;
+  BARCACHE_ASSIGN_OR_RETURN(const auto inputs, run->writer->EntriesToRank());
   for (const RankInput& input : inputs) {
-    if (input.is_named) {
-      named = input;
-    } else {
-      BARCACHE_RETURN_IF_ERROR(Rank(input, inflation, run));
-    }
+    const GdsfEntry entry{input.access_count, input.fetch_cost, input.size_bytes};
+    BARCACHE_RETURN_IF_ERROR(
+        run->writer->SetPriority(input.use_order, GdsfPriority(inflation, entry)));
   }
   BARCACHE_ASSIGN_OR_RETURN(const bool enough,
                             EvictInOrder(RankOrder::kLowestPriority, false, run));
   for (const Victim& victim : run->eviction->victims) {
     inflation = GdsfInflationAfter(inflation, victim.priority);
   }
-  if (named.has_value()) BARCACHE_RETURN_IF_ERROR(Rank(*named, inflation, run));
   BARCACHE_RETURN_IF_ERROR(run->writer->FinishRanking(inflation));
   return enough;
 }

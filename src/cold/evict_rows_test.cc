@@ -82,17 +82,19 @@ class GdsfModel {
   }
   std::set<std::string> Put(const std::string& key, int64_t size_bytes, double cost) {
     std::set<std::string> left;
+    Item item{size_bytes, 1, 0.0, 0, cost};
+    Rank(&item);  // Before anything leaves.
     while (free_bytes_ < size_bytes) {
       const auto victim = std::ranges::min_element(items_, {}, [](const auto& item) {
         return std::pair(item.second.priority, item.second.used_at);
       });
-      inflation_ = victim->second.priority;
+      inflation_ = std::max(inflation_, victim->second.priority);
       free_bytes_ += victim->second.size_bytes;
       left.insert(victim->first);
       items_.erase(victim);
     }
     free_bytes_ -= size_bytes;
-    Rank(&(items_[key] = {size_bytes, 1, 0.0, 0, cost}));
+    items_[key] = item;
     return left;
   }
 
