@@ -21,10 +21,13 @@ namespace barcache {
 // All pairs are written as they are. Errors: kUnsupportedFrame, kOutOfMemory.
 Result<ByteBuffer> EncodeArrow(const FrameData& frame, const KeyValues& key_values);
 
+enum class RowsToRead { kAll, kNone };
+
 // All columns, or those named, in that order. `stored`: the stored schema, or null. The frame has
 // no origin. Errors: kCorruption, kOverBudget, kOutOfMemory, kInvalidArgument (a column that is
 // not there), kUnsupportedFrame (a sound file with types that a frame cannot hold).
 Result<Frame> DecodeArrow(std::span<const uint8_t> bytes, const DecodeLimits& limits,
-                          const SchemaNode* stored, const std::vector<std::string>* columns);
+                          const SchemaNode* stored, const std::vector<std::string>* columns,
+                          RowsToRead rows = RowsToRead::kAll);
 
 }  // namespace barcache

@@ -301,7 +301,8 @@ Result<Frame> TableToFrame(const arrow::Table& read, const std::vector<std::stri
 }
 
 Result<Frame> ReadFile(std::span<const uint8_t> bytes, const DecodeLimits& limits,
-                       const SchemaNode* stored, const std::vector<std::string>* columns) {
+                       const SchemaNode* stored, const std::vector<std::string>* columns,
+                       RowsToRead rows) {
   OpenFile file = Open(bytes, limits);
   const std::optional<SchemaNode> foreign = TakeArrowSchema(*file.metadata);
   const bool is_ours = stored != nullptr;
@@ -309,16 +310,17 @@ Result<Frame> ReadFile(std::span<const uint8_t> bytes, const DecodeLimits& limit
   const parquet::SchemaDescriptor& schema = *file.metadata->schema();
   BARCACHE_ASSIGN_OR_RETURN(std::vector<int> roots, RootsToRead(schema, columns));
   const std::vector<int> leaves = LeavesOf(schema, roots);
-  BARCACHE_RETURN_IF_ERROR(CheckFooter(*file.metadata, leaves, limits));
+  const bool is_empty = rows == RowsToRead::kNone;
+  if (!is_empty) BARCACHE_RETURN_IF_ERROR(CheckFooter(*file.metadata, leaves, limits));
   std::vector<std::string> names;
   for (int root : roots) names.push_back(schema.group_node()->field(root)->name());
-  const int64_t num_rows = file.metadata->num_rows();
+  const int64_t num_rows = is_empty ? 0 : file.metadata->num_rows();
   const auto properties = ReaderPropertiesFor(*file.metadata, hints);
   BARCACHE_ASSIGN_OR_RETURN(std::unique_ptr<parquet::arrow::FileReader> reader,
                             FromArrow(parquet::arrow::FileReader::Make(
                                           file.pool.get(), std::move(file.parquet), properties),
                                       ErrorCode::kCorruption));
-  auto read = reader->ReadTable(leaves);
+  auto read = is_empty ? reader->ReadRowGroups({}, leaves) : reader->ReadTable(leaves);
   if (!read.ok() && read.status().IsOutOfMemory()) return OverBudget(limits);
   BARCACHE_ASSIGN_OR_RETURN(std::shared_ptr<arrow::Table> table,
                             FromArrow(std::move(read), ErrorCode::kCorruption));
@@ -330,9 +332,10 @@ Result<Frame> ReadFile(std::span<const uint8_t> bytes, const DecodeLimits& limit
 }  // namespace
 
 Result<Frame> DecodeArrow(std::span<const uint8_t> bytes, const DecodeLimits& limits,
-                          const SchemaNode* stored, const std::vector<std::string>* columns) {
+                          const SchemaNode* stored, const std::vector<std::string>* columns,
+                          RowsToRead rows) {
   try {
-    return ReadFile(bytes, limits, stored, columns);
+    return ReadFile(bytes, limits, stored, columns, rows);
   } catch (const parquet::ParquetStatusException& error) {
     if (error.status().IsOutOfMemory()) return OverBudget(limits);
     return Corrupt(error.what());

@@ -4,6 +4,7 @@
 #include <new>
 #include <optional>
 #include <stdexcept>
+#include <utility>
 
 #include "frame/arrow_codec.h"
 #include "frame/arrow_schema_key.h"
@@ -58,27 +59,33 @@ class OwnedSchema {
 };
 
 // By hand where the file has the shape for it, else by Arrow.
-Result<Frame> DecodeFrame(std::span<const uint8_t> bytes, const ParquetFooter& footer,
+Result<Frame> DecodeFrame(std::span<const uint8_t> bytes, ParquetFooter footer,
                           const SchemaNode* stored, const DecodeLimits& limits,
-                          const std::vector<std::string>* columns) {
+                          const std::vector<std::string>* columns, RowsToRead rows) {
   std::optional<OwnedSchema> c_schema;
   if (stored != nullptr) c_schema.emplace(*stored);
   const ArrowSchema* stored_schema = c_schema ? c_schema->get() : nullptr;
-  BARCACHE_ASSIGN_OR_RETURN(std::optional<Frame> flat,
-                            DecodeFlat(bytes, footer, stored_schema, limits, columns));
-  if (flat.has_value()) return std::move(*flat);
   // Arrow's form of a footer takes more memory than the file, up to several hundred times.
   const auto parts =
       static_cast<int64_t>(footer.schema.size() + footer.chunks.size() + footer.row_groups.size());
+  if (rows == RowsToRead::kNone) {
+    footer.num_rows = 0;
+    footer.row_groups.clear();
+    footer.chunks.clear();
+  }
+  BARCACHE_ASSIGN_OR_RETURN(std::optional<Frame> flat,
+                            DecodeFlat(bytes, footer, stored_schema, limits, columns));
+  if (flat.has_value()) return std::move(*flat);
   if (parts > limits.max_decoded_bytes / kFooterPartBytes) {
     return Status(ErrorCode::kOverBudget, "the footer alone would take more than the budget of " +
                                               std::to_string(limits.max_decoded_bytes) + " bytes");
   }
-  return DecodeArrow(bytes, limits, stored, columns);
+  return DecodeArrow(bytes, limits, stored, columns, rows);
 }
 
 Result<DecodedParquet> Decode(std::span<const uint8_t> bytes, const DecodeLimits& limits,
-                              const std::vector<std::string>* columns) {
+                              const std::vector<std::string>* columns,
+                              RowsToRead rows = RowsToRead::kAll) {
   BARCACHE_ASSIGN_OR_RETURN(ParquetFooter footer, ParseFooter(bytes));
   BARCACHE_ASSIGN_OR_RETURN(FooterTexts texts, SortKeyValues(footer));
   // The stored schema says more than what is there for other readers.
@@ -88,7 +95,8 @@ Result<DecodedParquet> Decode(std::span<const uint8_t> bytes, const DecodeLimits
   }
   const SchemaNode* stored = texts.stored_schema ? &*texts.stored_schema : nullptr;
   DecodedParquet decoded;
-  BARCACHE_ASSIGN_OR_RETURN(decoded.frame, DecodeFrame(bytes, footer, stored, limits, columns));
+  BARCACHE_ASSIGN_OR_RETURN(decoded.frame,
+                            DecodeFrame(bytes, std::move(footer), stored, limits, columns, rows));
   if (!texts.origin.empty()) decoded.frame = decoded.frame.WithOrigin(std::move(texts.origin));
   decoded.key_values = std::move(texts.others);
   return decoded;
@@ -131,6 +139,14 @@ Result<DecodedParquet> DecodeParquetColumns(std::span<const uint8_t> bytes,
                                             const DecodeLimits& limits,
                                             const std::vector<std::string>& columns) {
   return Guarded([&] { return Decode(bytes, limits, &columns); });
+}
+
+Result<Frame> ReadEmptyFrame(std::span<const uint8_t> bytes, const DecodeLimits& limits) {
+  return Guarded([&]() -> Result<Frame> {
+    BARCACHE_ASSIGN_OR_RETURN(DecodedParquet decoded,
+                              Decode(bytes, limits, nullptr, RowsToRead::kNone));
+    return std::move(decoded.frame);
+  });
 }
 
 Result<KeyValues> ReadKeyValues(std::span<const uint8_t> bytes) {

@@ -49,6 +49,9 @@ Result<DecodedParquet> DecodeParquetColumns(std::span<const uint8_t> bytes,
                                             const DecodeLimits& limits,
                                             const std::vector<std::string>& columns);
 
+// What DecodeParquet gives, without a row: the exact schema, and no column decoded.
+Result<Frame> ReadEmptyFrame(std::span<const uint8_t> bytes, const DecodeLimits& limits);
+
 // The key-value pairs alone, without decoding a column.
 Result<KeyValues> ReadKeyValues(std::span<const uint8_t> bytes);
 

@@ -98,9 +98,16 @@ class EveryType : public testing::TestWithParam<Sample> {
  protected:
   void RoundTrip(const std::shared_ptr<arrow::Array>& array) {
     Frame frame = Must(Import(*OneColumn(array)));
-    DecodedParquet decoded = Must(DecodeParquet(Encode(frame), {}));
+    const std::vector<uint8_t> bytes = Encode(frame);
+    DecodedParquet decoded = Must(DecodeParquet(bytes, {}));
+    const Frame empty = Must(ReadEmptyFrame(bytes, {}));
     ExpectEqual(*array, *Column(decoded.frame));
-    EXPECT_EQ(ToBatch(decoded.frame)->schema()->field(0)->name(), "c");
+    const auto schema = ToBatch(decoded.frame)->schema();
+    EXPECT_EQ(schema->field(0)->name(), "c");
+    EXPECT_EQ(empty.num_rows(), 0);
+    const auto empty_schema = ToBatch(empty)->schema();
+    EXPECT_TRUE(empty_schema->Equals(*schema, /*check_metadata=*/true))
+        << schema->ToString() << " became " << empty_schema->ToString();
   }
 };
 
