@@ -81,7 +81,7 @@ class FrameScan {
 
 struct ScanHit {
   std::shared_ptr<const FrameScan> scan;
-  Frame frame;  // What opening verified: all columns and rows.
+  Frame frame;  // The exact schema, without rows. The file's hash was verified.
 };
 
 class Cache {

@@ -6,15 +6,33 @@
 
 namespace barcache {
 
-Verified ColdScan::Read(const std::vector<std::string>* columns) const {
-  auto bytes =
-      Directory::ReadOpenFile(file_, entry_.parquet_path, std::max<int64_t>(entry_.size_bytes, 0));
-  if (bytes.ok()) return VerifyBytes(entry_, bytes->bytes(), decode_budget_bytes_, columns);
+namespace {
+
+Verified Unread(const Status& status) {
   Verified result;
   result.verdict =
-      bytes.status().code() == ErrorCode::kOverBudget ? Verdict::kWrongBytes : Verdict::kUnreadable;
-  result.status = bytes.status();
+      status.code() == ErrorCode::kOverBudget ? Verdict::kWrongBytes : Verdict::kUnreadable;
+  result.status = status;
   return result;
+}
+
+}  // namespace
+
+Result<ByteBuffer> ColdScan::ReadBytes() const {
+  return Directory::ReadOpenFile(file_, entry_.parquet_path,
+                                 std::max<int64_t>(entry_.size_bytes, 0));
+}
+
+Verified ColdScan::Read(const std::vector<std::string>* columns) const {
+  const auto bytes = ReadBytes();
+  if (!bytes.ok()) return Unread(bytes.status());
+  return VerifyBytes(entry_, bytes->bytes(), decode_budget_bytes_, columns);
+}
+
+Verified ColdScan::ReadSchema() const {
+  const auto bytes = ReadBytes();
+  if (!bytes.ok()) return Unread(bytes.status());
+  return VerifySchema(entry_, bytes->bytes(), decode_budget_bytes_);
 }
 
 Result<std::optional<ColdScanHit>> ColdTier::OpenScan(std::string_view cache_key,
@@ -28,7 +46,7 @@ Result<std::optional<ColdScanHit>> ColdTier::OpenScan(std::string_view cache_key
       if (file.ok() && file->has_value()) {
         auto scan = std::make_shared<const ColdScan>(std::move(**file), **found,
                                                      options_.decode_budget_bytes);
-        Verified first = scan->Read(nullptr);
+        Verified first = scan->ReadSchema();
         if (first.verdict == Verdict::kGood) {
           return std::optional<ColdScanHit>(ColdScanHit{std::move(scan), std::move(first.frame)});
         }

@@ -26,9 +26,13 @@ class ColdScan {
         decode_budget_bytes_(decode_budget_bytes) {}
 
   Verified Read(const std::vector<std::string>* columns) const;
+  // The whole file hashed, no column decoded: a frame of the exact schema without rows.
+  Verified ReadSchema() const;
   const EntryInfo& entry() const { return entry_; }
 
  private:
+  Result<ByteBuffer> ReadBytes() const;
+
   const FileDescriptor file_;
   const EntryInfo entry_;
   const int64_t decode_budget_bytes_;

@@ -51,7 +51,7 @@ struct ColdHit {
 
 class ColdScan;  // cold/cold_scan.h
 
-// A scan, and the whole frame that opening it has verified.
+// A scan, and a frame of its exact schema without rows.
 struct ColdScanHit {
   std::shared_ptr<const ColdScan> scan;
   Frame frame;

@@ -5,6 +5,7 @@
 
 #include "barcache/cache_key.h"
 #include "base/file_system.h"
+#include "base/sha256.h"
 #include "cold/entry_stamp.h"
 #include "cold/hash_beside.h"
 
@@ -64,6 +65,26 @@ Verified VerifyBytes(const EntryInfo& entry, std::span<const uint8_t> bytes,
   }
   result.verdict = CompareStamp(entry, decoded->key_values);
   if (result.verdict == Verdict::kGood) result.frame = std::move(decoded->frame);
+  return result;
+}
+
+Verified VerifySchema(const EntryInfo& entry, std::span<const uint8_t> bytes,
+                      int64_t decode_budget_bytes) {
+  Verified result;
+  result.actual_checksum = HexEncode(Sha256(bytes));
+  if (result.actual_checksum != entry.checksum) {
+    result.verdict = Verdict::kWrongBytes;
+    return result;
+  }
+  auto schema = ReadEmptyFrame(bytes, DecodeLimits{decode_budget_bytes});
+  const auto key_values = ReadKeyValues(bytes);
+  if (!schema.ok() || !key_values.ok()) {
+    result.status = schema.ok() ? key_values.status() : schema.status();
+    result.verdict = VerdictOfDecodeError(result.status.code());
+    return result;
+  }
+  result.verdict = CompareStamp(entry, *key_values);
+  if (result.verdict == Verdict::kGood) result.frame = std::move(*schema);
   return result;
 }
 

@@ -43,6 +43,10 @@ Verdict CompareStamp(const EntryInfo& entry, const KeyValues& key_values);
 Verified VerifyBytes(const EntryInfo& entry, std::span<const uint8_t> bytes,
                      int64_t decode_budget_bytes, const std::vector<std::string>* columns);
 
+// The same without decoding a column: the frame has the exact schema and no rows.
+Verified VerifySchema(const EntryInfo& entry, std::span<const uint8_t> bytes,
+                      int64_t decode_budget_bytes);
+
 // True when `path` is a file that a put of `cache_key` makes, by barcache or RustyBT: only such a
 // file is ever unlinked on account of the key.
 bool FileBelongsToKey(std::string_view cache_key, std::string_view path);

@@ -195,7 +195,7 @@ struct FrameScanHandle {
   std::shared_ptr<const FrameScan> scan;
 };
 
-// The scan and a frame of all columns, or None on a miss.
+// The scan and a frame of its schema without rows, or None on a miss.
 nb::object OpenScan(CacheCore& self, nb::handle cache_key, nb::handle backtest_id) {
   const std::string_view key = Utf8(cache_key).value_or(kIllegalKey);
   const std::string backtest = BacktestOf(self, backtest_id);
