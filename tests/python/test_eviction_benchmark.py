@@ -56,7 +56,9 @@ def test_tables_show_what_was_measured(monkeypatch: pytest.MonkeyPatch, tmp_path
     cases[0] |= {"misses_shipped": 123, "misses_libcachesim": 500}
     results = {"date": "2026-01-01", "requests": 1000, "libcachesim": "1.2", "cases": cases}
     document = tmp_path / "eviction.md"
-    document.write_text(f"before\n{eviction.BEGIN}\nof last time\n{eviction.END}\nafter\n", encoding="utf-8")
+    document.write_text(
+        f"before\n{eviction.BEGIN}\nof last time\n{eviction.END}\nafter\n", encoding="utf-8"
+    )
     eviction.write_document(document, results)
     text = document.read_text(encoding="utf-8")
     assert text.startswith("before\n")
