@@ -135,10 +135,11 @@ BlockPool::Block BlockPool::TakeKept(size_t size) BARCACHE_NO_THREAD_SAFETY_ANAL
 
 BlockPool::Block BlockPool::Take(size_t size) {
   if (size > SIZE_MAX / 4) return {};
-  if (size < kLargeBytes) {
-    const size_t rounded = RoundUp(std::max<size_t>(size, 1), kAlignment);
-    auto* data = static_cast<uint8_t*>(std::aligned_alloc(kAlignment, rounded));
-    return {data, data == nullptr ? 0 : rounded};
+  // The size alone tells Give whose memory it is: what is rounded up to a large one is one.
+  const size_t small = RoundUp(std::max<size_t>(size, 1), kAlignment);
+  if (small < kLargeBytes) {
+    auto* data = static_cast<uint8_t*>(std::aligned_alloc(kAlignment, small));
+    return {data, data == nullptr ? 0 : small};
   }
   const size_t rounded = RoundUp(size, kRounding);
   const Block kept = TakeKept(rounded);

@@ -37,6 +37,18 @@ TEST(BlockPoolTest, BlocksAreAlignedAndAsLargeAsAsked) {
   }
 }
 
+TEST(BlockPoolTest, WhatIsRoundedUpToALargeBlockIsKeptAsOne) {
+  BlockPool pool;
+  pool.AddShare(0, 1);
+  for (const size_t size : {kMegabyte - 64, kMegabyte - 63, kMegabyte - 1, kMegabyte}) {
+    const BlockPool::Block block = pool.Take(size);
+    const bool is_large = block.size >= BlockPool::kLargeBytes;
+    EXPECT_EQ(is_large, size > kMegabyte - 64);
+    if (is_large) EXPECT_EQ(reinterpret_cast<uintptr_t>(block.data) % (2 * kMegabyte), 0u);
+    pool.Give(block);
+  }
+}
+
 TEST(BlockPoolTest, WantOfMemoryIsNull) {
   BlockPool pool;
   EXPECT_EQ(pool.Take(SIZE_MAX).data, nullptr);
