@@ -188,6 +188,19 @@ TEST_F(CacheTest, RecentUseSavesAnEntryThoughItIsNotWrittenYet) {
   EXPECT_FALSE(*cache->Find("key1"));
 }
 
+TEST_F(CacheTest, AHitMadeBeforeAPutRanksAsOlderThanIt) {
+  auto cache = Open(Options());
+  for (const char* key : {"a", "b", "c"}) ASSERT_TRUE(cache->Put(key, bars_).ok());
+  const int64_t size = (*cache->Find("a"))->size_bytes;
+  ASSERT_TRUE(cache->set_cold_capacity_bytes(3 * size + size / 2).ok());
+  Get(*cache, "a");
+  ASSERT_TRUE(cache->Put("d", bars_).ok());  // b leaves.
+  ASSERT_TRUE(cache->Put("e", bars_).ok());  // c leaves.
+  ASSERT_TRUE(cache->Put("f", bars_).ok());  // a, hit before d was put, leaves.
+  EXPECT_FALSE(*cache->Find("a"));
+  EXPECT_TRUE(*cache->Find("d"));
+}
+
 TEST_F(CacheTest, StorageOfEitherTierCanBeOff) {
   CacheOptions options = Options();
   options.cold_capacity_bytes = 0;

@@ -8,13 +8,49 @@
 #include "cold/release.h"
 
 namespace barcache {
+namespace {
+
+// Pending touches as one transaction sees them: taken at most once, and given back by the
+// destructor unless they were settled.
+class TouchesOnce final : public PendingTouches {
+ public:
+  explicit TouchesOnce(PendingTouches* touches) : touches_(touches) {}
+  TouchesOnce(const TouchesOnce&) = delete;
+  TouchesOnce& operator=(const TouchesOnce&) = delete;
+  ~TouchesOnce() { Settle(false); }
+
+  std::vector<Touch> Take() override {
+    if (touches_ == nullptr || taken_) return {};
+    taken_ = true;
+    return touches_->Take();
+  }
+
+  void Settle(bool written) override {
+    if (touches_ != nullptr && taken_) touches_->Settle(written);
+    touches_ = nullptr;
+  }
+
+ private:
+  PendingTouches* touches_;
+  bool taken_ = false;
+};
+
+}  // namespace
 Result<WriteOutcomes> ColdTier::Commit(const std::vector<WriteRequest>& requests,
                                        const std::vector<NewEntry>& entries,
                                        const WriteLimits& limits, EventBuffer* events) {
   WriteOutcomes result;
   if (requests.empty()) return result;
   std::vector<std::pair<std::string, std::string>> leftovers;  // Key, file.
+  TouchesOnce touches(limits.touches);
   BARCACHE_ASSIGN_OR_RETURN(CatalogWriter writer, catalog_->BeginWrite());
+  // If this put may evict: hits made before it rank as older than it.
+  BARCACHE_ASSIGN_OR_RETURN(const CatalogTotals before, writer.Totals());
+  int64_t arriving_bytes = 0;
+  for (const NewEntry& entry : entries) arriving_bytes += entry.size_bytes;
+  if (before.size_bytes + arriving_bytes > limits.capacity_bytes) {
+    BARCACHE_RETURN_IF_ERROR(writer.ApplyTouches(touches.Take()));
+  }
   for (size_t i = 0; i < entries.size(); ++i) {
     const NewEntry& entry = entries[i];
     WriteOutcome outcome;
@@ -43,13 +79,13 @@ Result<WriteOutcomes> ColdTier::Commit(const std::vector<WriteRequest>& requests
   }
   BARCACHE_ASSIGN_OR_RETURN(const Eviction eviction,
                             EvictRows(&writer, {limits.policy, limits.capacity_bytes},
-                                      entries.back().cache_key, limits.touches, events));
+                                      entries.back().cache_key, &touches, events));
   // Reading the counters after the commit could hide a replacement that somebody made since.
   for (size_t i = 0; i < entries.size(); ++i) {
     result.outcomes[i].epoch = writer.EpochAfterCommit(entries[i].cache_key);
   }
   const Status committed = CommitAndRelease(std::move(writer));
-  if (eviction.took_touches) limits.touches->Settle(committed.ok());
+  touches.Settle(committed.ok());
   BARCACHE_RETURN_IF_ERROR(committed);
   for (const auto& [key, path] : leftovers) UnlinkOwned(key, path, events);
   result.evicted_keys = Unlink(eviction.victims, events);
