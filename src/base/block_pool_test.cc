@@ -44,7 +44,8 @@ TEST(BlockPoolTest, WhatIsRoundedUpToALargeBlockIsKeptAsOne) {
     const BlockPool::Block block = pool.Take(size);
     const bool is_large = block.size >= BlockPool::kLargeBytes;
     EXPECT_EQ(is_large, size > kMegabyte - 64);
-    if (is_large) EXPECT_EQ(reinterpret_cast<uintptr_t>(block.data) % (2 * kMegabyte), 0u);
+    const size_t alignment = is_large ? 2 * kMegabyte : 64;
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(block.data) % alignment, 0u);
     pool.Give(block);
   }
 }
