@@ -17,7 +17,7 @@ class TouchesOnce final : public PendingTouches {
   explicit TouchesOnce(PendingTouches* touches) : touches_(touches) {}
   TouchesOnce(const TouchesOnce&) = delete;
   TouchesOnce& operator=(const TouchesOnce&) = delete;
-  ~TouchesOnce() { Settle(false); }
+  ~TouchesOnce() override { Settle(false); }
 
   std::vector<Touch> Take() override {
     if (touches_ == nullptr || taken_) return {};
