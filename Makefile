@@ -8,11 +8,13 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
+HOURS := 1
 BUILD := build/dev
 SOURCES_CC = $$(git ls-files --cached --others --exclude-standard '*.cc' '*.h')
 
 .PHONY: help setup build test test-cpp test-python check format format-check lint types stub \
-        stub-check layers examples demo bench test-install test-rustybt wheel clean
+        stub-check layers examples demo bench test-install test-rustybt torture-ci torture \
+        torture-sample wheel clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -87,6 +89,18 @@ test-install: setup  ## pip install ., the wheel and find_package, each into a b
 
 test-rustybt: setup  ## Tests against the real rustybt, in a venv of its own (Python 3.12)
 	@scripts/test-rustybt
+
+torture-build: setup
+	@scripts/build-torture
+
+torture-ci: torture-build  ## Kills, bit rot, power cuts, failing calls, storms; writes docs/reliability.md
+	@$(PYTHON) -m tests.torture.run ci --write
+
+torture: torture-build  ## The same for HOURS=n, with new seeds
+	@$(PYTHON) -m tests.torture.run hours --hours $(HOURS)
+
+torture-sample: torture-build  ## A sample of each part, within three minutes
+	@$(PYTHON) -m tests.torture.run sample
 
 wheel: setup  ## Build a wheel into dist/
 	@scripts/wheel dist

@@ -1,0 +1,26 @@
+// The sub-commands of the torture program: `torture NAME --option value ...`.
+//
+// Each is one process that does one thing to a cache, or looks at one and says what is wrong with
+// it; tests/torture/*.py start, kill, starve and compare them.
+//
+// A command returns the exit code: 0 all as promised, 1 a promise was broken (said on stdout, a
+// line each), 2 the command itself could not run.
+#pragma once
+
+#include <map>
+#include <string>
+
+namespace barcache::torture {
+
+// Options by name, without the dashes. Every option has a value.
+using Options = std::map<std::string, std::string>;
+
+// The value, or the fallback; without a fallback a missing option ends the program with a message.
+std::string Text(const Options& options, const std::string& name);
+std::string Text(const Options& options, const std::string& name, const std::string& fallback);
+long Number(const Options& options, const std::string& name);
+long Number(const Options& options, const std::string& name, long fallback);
+
+int Version(const Options& options);  // Prints which failpoints build this is.
+
+}  // namespace barcache::torture

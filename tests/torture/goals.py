@@ -1,0 +1,20 @@
+"""The parts of the torture tests and what each must reach in `make torture-ci`.
+
+A part is a module of this folder with `run(effort: Effort) -> Outcome`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A part, what it does in one sentence, and the least counts of a full run."""
+
+    part: str
+    about: str
+    least: dict[str, int]
+
+
+GOALS: tuple[Goal, ...] = ()
