@@ -14,7 +14,7 @@ SOURCES_CC = $$(git ls-files --cached --others --exclude-standard '*.cc' '*.h')
 
 .PHONY: help setup build test test-cpp test-python check format format-check lint types stub \
         stub-check layers examples demo bench test-install test-rustybt torture-ci torture \
-        torture-sample wheel clean
+        torture-sample torture-build mutants wheel clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -101,6 +101,9 @@ torture: torture-build  ## The same for HOURS=n, with new seeds
 
 torture-sample: torture-build  ## A sample of each part, within three minutes
 	@$(PYTHON) -m tests.torture.run sample
+
+mutants: torture-build  ## The tests are tested: each step left out in turn has to be noticed
+	@$(PYTHON) -m tests.torture.mutants
 
 wheel: setup  ## Build a wheel into dist/
 	@scripts/wheel dist

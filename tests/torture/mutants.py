@@ -1,0 +1,87 @@
+"""`make mutants`: the tests are tested. Each mutant leaves out one step that a promise rests on.
+
+    python -m tests.torture.mutants [NAME ...]
+
+The steps are in the sources as `Mutant("name")` (src/base/failpoint.h), switched by the environment
+in one build. A mutant is caught when what it names fails with it and passes without.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+from tests.torture.outcome import ROOT
+
+BUILD = ROOT / "build" / "torture"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A step that is left out, and who has to notice.
+
+    `caught_by` is a C++ test, "cold_test ColdTierTest.Name" (with * as GoogleTest takes it), or a
+    part of the torture tests in its sample effort, "part kills".
+    """
+
+    name: str
+    about: str
+    caught_by: str
+
+
+MUTANTS: tuple[Mutant, ...] = ()
+
+PART_SEED = 1  # A part that needs luck to catch a mutant shows nothing.
+
+
+def _command(caught_by: str) -> list[str]:
+    program, _, what = caught_by.partition(" ")
+    if program == "part":
+        run = [sys.executable, "-m", "tests.torture.run", "sample", "--seed", str(PART_SEED)]
+        return [*run, "--part", what]
+    return [str(BUILD / program), f"--gtest_filter={what}", "--gtest_brief=1"]
+
+
+def _fails(caught_by: str, mutant: str) -> tuple[bool, str]:
+    """Whether it fails, and the end of what it said."""
+    environment = {**os.environ, "BARCACHE_MUTANT": mutant}
+    done = subprocess.run(
+        _command(caught_by), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600
+    )
+    text = done.stdout + done.stderr
+    # A filter that names no test passes everything, and argparse's 2 is a typing error here.
+    if done.returncode == 2 or "Running 0 tests" in text or "did not match any test" in text:
+        raise SystemExit(f"{caught_by}: {text[-500:]}")
+    if done.returncode == 0 and "passed, 0 failed" not in text and "PASSED" not in text:
+        raise SystemExit(f"{caught_by} ran no test: {text[-500:]}")
+    return done.returncode != 0, text[-2000:]
+
+
+def main(names: list[str]) -> int:
+    unknown = set(names) - {mutant.name for mutant in MUTANTS}
+    if unknown:
+        raise SystemExit(f"no such mutants: {', '.join(sorted(unknown))}")
+    chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
+    sound: dict[str, bool] = {}
+    caught = 0
+    for mutant in chosen:
+        began = time.monotonic()
+        if mutant.caught_by not in sound:
+            fails, text = _fails(mutant.caught_by, "")
+            sound[mutant.caught_by] = not fails
+            if fails:
+                print(f"{mutant.caught_by} fails without any mutant:\n{text}")
+        noticed = sound[mutant.caught_by] and _fails(mutant.caught_by, mutant.name)[0]
+        caught += noticed
+        verdict = "caught" if noticed else "NOT CAUGHT"
+        took = time.monotonic() - began
+        print(f"{mutant.name:36} {verdict:10} {took:5.1f} s  by {mutant.caught_by}", flush=True)
+    print(f"mutants: {caught} passed, {len(chosen) - caught} failed")
+    return 0 if caught == len(chosen) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
