@@ -20,6 +20,7 @@ from __future__ import annotations
 from barcache._core import LRUCache
 from barcache.cache_manager import CacheManager
 from barcache.errors import (
+    AccessDenied,
     BarcacheError,
     CacheClosed,
     CacheFull,
@@ -29,10 +30,16 @@ from barcache.errors import (
     EntryCorrupt,
     ForkedPolars,
     InvalidArgument,
+    InvalidBars,
     InvalidType,
     NotACatalog,
     OverBudget,
+    RangeUnavailable,
+    RateLimited,
     ReadOnly,
+    SourceError,
+    SourceUnavailable,
+    SymbolNotFound,
     UnsupportedCatalog,
     UnsupportedFrame,
 )
@@ -40,6 +47,7 @@ from barcache.errors import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "AccessDenied",
     "BarcacheError",
     "CacheClosed",
     "CacheFull",
@@ -50,11 +58,17 @@ __all__ = [
     "EntryCorrupt",
     "ForkedPolars",
     "InvalidArgument",
+    "InvalidBars",
     "InvalidType",
     "LRUCache",
     "NotACatalog",
     "OverBudget",
+    "RangeUnavailable",
+    "RateLimited",
     "ReadOnly",
+    "SourceError",
+    "SourceUnavailable",
+    "SymbolNotFound",
     "UnsupportedCatalog",
     "UnsupportedFrame",
     "__version__",

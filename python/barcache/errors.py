@@ -7,6 +7,11 @@ and what to do.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 class BarcacheError(Exception):
     """Base of all errors of barcache."""
@@ -66,3 +71,43 @@ class CacheClosed(BarcacheError):
 
 class ForkedPolars(BarcacheError):
     """Polars cannot run a query in a forked child process."""
+
+
+class SourceError(BarcacheError):
+    """A source could not answer. What was cached before is as it was."""
+
+
+class RateLimited(SourceError):
+    """The source asks to wait; ``reset_after_s`` says how long, None if it did not say."""
+
+    def __init__(self, message: str, reset_after_s: float | None = None):
+        super().__init__(message)
+        self.reset_after_s = reset_after_s
+
+
+class SourceUnavailable(SourceError):
+    """The source could not be reached, or failed for a reason that may pass."""
+
+
+class AccessDenied(SourceError):
+    """The source refused the credentials, or what was asked with them."""
+
+
+class SymbolNotFound(SourceError):
+    """The source does not know ``symbols``."""
+
+    def __init__(self, message: str, symbols: Iterable[str] = ()):
+        super().__init__(message)
+        self.symbols = tuple(symbols)
+
+
+class RangeUnavailable(SourceError, ValueError):
+    """The source never has bars of that resolution for that range."""
+
+
+class InvalidBars(SourceError, ValueError):
+    """Bars that cannot be right; ``report`` says which and why (None: not read as rows at all)."""
+
+    def __init__(self, message: str, report: Any = None):
+        super().__init__(message)
+        self.report = report

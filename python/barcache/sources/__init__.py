@@ -1,0 +1,30 @@
+"""Sources of bars: what to write so that barcache can fetch, and those that come with it.
+
+>>> import datetime, polars as pl
+>>> def fetch(symbols, start, end, resolution):
+...     return pl.DataFrame({"timestamp": [start] * len(symbols), "symbol": symbols})
+>>> source = as_source(fetch, name="example")
+>>> source.fetch(["A", "B"], datetime.date(2023, 1, 2), datetime.date(2023, 1, 2), "1d").height
+2
+"""
+
+from __future__ import annotations
+
+from barcache.sources.bars import BarColumns, BarReport, bar_columns, check_bars, report_on_bars
+from barcache.sources.base import ALWAYS_OPEN, Source, as_source
+from barcache.sources.registry import get, names, register, unregister
+
+__all__ = [
+    "ALWAYS_OPEN",
+    "BarColumns",
+    "BarReport",
+    "Source",
+    "as_source",
+    "bar_columns",
+    "check_bars",
+    "get",
+    "names",
+    "register",
+    "report_on_bars",
+    "unregister",
+]
