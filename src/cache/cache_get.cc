@@ -6,6 +6,7 @@
 
 #include "barcache/cache_key.h"
 #include "base/crew.h"
+#include "base/failpoint.h"
 #include "cache/cache_impl.h"
 
 namespace barcache {
@@ -19,6 +20,7 @@ double LatencyMs(int64_t begin_ns, int64_t end_ns) {
 }  // namespace
 
 bool Cache::Impl::Untouched(std::string_view key, const HotTag& tag) const {
+  if (Mutant("no_hot_coherence")) return true;
   const Epoch now = catalog->EpochOf(key);
   return now.settled() && now.bucket == tag.bucket_epoch && now.engine == tag.engine_epoch &&
          catalog->ForeignWrites() == tag.foreign_writes;

@@ -1,6 +1,7 @@
 #include "barcache/cache.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -188,6 +189,17 @@ TEST_F(CacheTest, RecentUseSavesAnEntryThoughItIsNotWrittenYet) {
   EXPECT_FALSE(*cache->Find("key1"));
 }
 
+TEST_F(CacheTest, RecentUseSavesAnEntryFromAnEvictionByHandToo) {
+  auto cache = Open(Options());
+  for (const char* key : {"a", "b", "c"}) ASSERT_TRUE(cache->Put(key, bars_).ok());
+  Get(*cache, "a");
+  const int64_t size = *cache->TotalSizeBytes() / 3;
+  ASSERT_TRUE(cache->set_cold_capacity_bytes(2 * size + size / 2).ok());
+  EXPECT_EQ(*cache->EvictIfNeeded(), 1);
+  EXPECT_TRUE(Get(*cache, "a"));
+  EXPECT_FALSE(Get(*cache, "b"));
+}
+
 TEST_F(CacheTest, AHitMadeBeforeAPutRanksAsOlderThanIt) {
   auto cache = Open(Options());
   for (const char* key : {"a", "b", "c"}) ASSERT_TRUE(cache->Put(key, bars_).ok());
@@ -352,6 +364,36 @@ TEST_F(CacheTest, AForkedChildPutsAndTheParentSeesIt) {
   EXPECT_TRUE(cache->Put("key2", bars_).ok());
   ASSERT_TRUE(cache->Flush().ok());
   EXPECT_EQ((*cache->Find("key1"))->access_count, 2) << "the parent's use counts once";
+}
+
+// The parent's closing removes the write-ahead log: a child that went on with an inherited
+// connection would write into a file without a name.
+TEST_F(CacheTest, WhatAForkedChildPutsAfterItsParentClosedIsThereThoughItIsKilled) {
+  auto cache = Open(Options());
+  ASSERT_TRUE(cache->Put("key1", bars_).ok());
+  int pipe_ends[2];
+  ASSERT_EQ(pipe(pipe_ends), 0);
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    close(pipe_ends[1]);
+    char nothing = 0;
+    if (read(pipe_ends[0], &nothing, 1) != 0) _exit(1);  // Until the parent closes its end.
+    if (!cache->Put("child", other_bars_).ok()) _exit(1);
+    raise(SIGKILL);
+  }
+  close(pipe_ends[0]);
+  cache.reset();
+  close(pipe_ends[1]);
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status)) << "the put failed";
+  cache = Open(Options());
+  const auto hit = Get(*cache, "child");
+  ASSERT_TRUE(hit);
+  EXPECT_TRUE(SameFrame(hit->frame, other_bars_));
+  EXPECT_TRUE(Get(*cache, "key1"));
+  EXPECT_TRUE(cache->Check(false)->clean());
 }
 
 TEST_F(CacheTest, AnInMemoryCatalogForksIntoTwo) {

@@ -10,6 +10,7 @@
 #include <new>
 #include <utility>
 
+#include "base/failpoint.h"
 #include "base/file_system.h"
 #include "catalog/catalog_impl.h"
 
@@ -370,7 +371,7 @@ void Catalog::BeforeFork() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
   impl.watch_mutex.lock();
   impl.readers.LockIdle();
   impl.epochs->BeforeFork();
-  if (impl.memory) return;
+  if (impl.memory || Mutant("fork_keeps_connections")) return;
   for (auto* connection : {&impl.writer, &impl.checkpointer, &impl.watcher}) {
     // A checkpoint at each fork would only cost time: the log is read again on reopening.
     if (*connection != nullptr) (*connection)->KeepWalOnClose();

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/failpoint.h"
 #include "catalog/catalog_impl.h"
 
 namespace barcache {
@@ -172,7 +173,8 @@ Result<UpsertOutcome> CatalogWriter::Upsert(const NewEntry& entry) {
     if (present) {
       outcome.replaced_path = find->TextOr(0, "");
       const bool claimed = find->Int64Or(1, 0) != 0;
-      if (claimed && static_cast<uint64_t>(find->Int64Or(2, 0)) > entry.generation) {
+      if (claimed && !Mutant("no_order_of_puts") &&
+          static_cast<uint64_t>(find->Int64Or(2, 0)) > entry.generation) {
         return UpsertOutcome{};
       }
     }

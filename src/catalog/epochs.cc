@@ -1,5 +1,6 @@
 // The mapped counters: opening and replacing the file, marking, mending. See epochs.h.
 #include "catalog/epochs.h"
+#include "base/failpoint.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -272,7 +273,8 @@ Result<bool> Epochs::TryLock() {
     return Status(ErrorCode::kReadOnly, "file " + path_ + ": mapped for reading only");
   }
   while (true) {
-    const int error = SetLock(file->fd.get(), kWriteLock, F_WRLCK, false);
+    const int error =
+        Mutant("no_writers_lock") ? 0 : SetLock(file->fd.get(), kWriteLock, F_WRLCK, false);
     if (IsTaken(error)) return false;
     if (error != 0) return StatusFromErrno(error, "lock", path_);
     if (file->HasName(path_)) break;
@@ -307,18 +309,20 @@ void Epochs::Unlock() {
 }
 
 void Epochs::MarkOdd(const std::vector<size_t>& buckets) {
+  if (Mutant("no_change_counted")) return;
   locked_->region->committing.store(1);
   for (const size_t bucket : buckets) locked_->region->buckets[bucket].fetch_add(1);
 }
 
 void Epochs::MarkEven(const std::vector<size_t>& buckets) {
+  if (Mutant("no_change_counted")) return;
   for (const size_t bucket : buckets) locked_->region->buckets[bucket].fetch_add(1);
   locked_->region->committing.store(0);
 }
 
 void Epochs::Mend(File* file) {
   Region& region = *file->region;
-  if (region.committing.load() != 0) {
+  if (region.committing.load() != 0 && !Mutant("no_mending")) {
     for (auto& bucket : region.buckets) {
       if ((bucket.load() & 1) != 0) bucket.fetch_add(1);
     }

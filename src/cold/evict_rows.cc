@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/failpoint.h"
 #include "cold/cold_events.h"
 #include "policy/eviction.h"
 #include "policy/gdsf.h"
@@ -187,7 +188,7 @@ Result<Eviction> EvictRows(CatalogWriter* writer, const EvictionRule& rule,
   if (!plan.needed) return eviction;
   events->push_back(EvictionTriggered(totals.size_bytes, rule.capacity_bytes));
   Status status;
-  if (touches != nullptr) {
+  if (touches != nullptr && !Mutant("victims_without_touches")) {
     eviction.took_touches = true;
     status = writer->ApplyTouches(touches->Take());
   }

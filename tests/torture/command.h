@@ -21,6 +21,9 @@ std::string Text(const Options& options, const std::string& name, const std::str
 long Number(const Options& options, const std::string& name);
 long Number(const Options& options, const std::string& name, long fallback);
 
+int StormCheck(const Options& options);
+int StormEnd(const Options& options);
+int StormWorker(const Options& options);
 int Version(const Options& options);  // Prints which failpoints build this is.
 
 }  // namespace barcache::torture

@@ -17,4 +17,10 @@ class Goal:
     least: dict[str, int]
 
 
-GOALS: tuple[Goal, ...] = ()
+GOALS: tuple[Goal, ...] = (
+    Goal(
+        "storm",
+        "Eight processes of eight threads do everything at once; no get is wrong or stale.",
+        {"storm operations": 2_000_000},
+    ),
+)

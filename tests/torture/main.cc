@@ -15,6 +15,9 @@ struct Command {
   int (*run)(const Options& options);
 };
 constexpr Command kCommands[] = {
+    {"storm-check", StormCheck},
+    {"storm-end", StormEnd},
+    {"storm-worker", StormWorker},
     {"version", Version},
 };
 

@@ -32,7 +32,26 @@ class Mutant:
     caught_by: str
 
 
-MUTANTS: tuple[Mutant, ...] = ()
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant("no_hot_coherence", "A hot hit does not look at the change counters.", "part storm"),
+    Mutant("no_change_counted", "A commit does not move the change counters.", "part storm"),
+    Mutant(
+        "drop_without_condition",
+        "A read drops its entry also when a newer one has taken its place.",
+        "catalog_test *EraseIf*",
+    ),
+    Mutant("no_order_of_puts", "A put that began earlier replaces a later one.", "catalog_test *"),
+    Mutant("no_writers_lock", "Processes do not take turns to write.", "catalog_test Epochs*"),
+    Mutant("no_mending", "Counters left odd by a dead writer stay odd.", "catalog_test Epochs*"),
+    Mutant(
+        "fork_keeps_connections",
+        "A child goes on with its parent's connections to SQLite.",
+        "cache_test CacheTest.WhatAForkedChild*",
+    ),
+    Mutant("no_record_baseline", "Statistics are recorded twice.", "cache_test *"),
+    Mutant("victims_without_touches", "Victims are chosen without the last uses.", "cache_test *"),
+    Mutant("hot_without_limit", "The hot tier evicts nothing.", "hot_test *"),
+)
 
 PART_SEED = 1  # A part that needs luck to catch a mutant shows nothing.
 
