@@ -21,6 +21,8 @@ std::string Text(const Options& options, const std::string& name, const std::str
 long Number(const Options& options, const std::string& name);
 long Number(const Options& options, const std::string& name, long fallback);
 
+int ForkEnd(const Options& options);
+int ForkStorm(const Options& options);
 int StormCheck(const Options& options);
 int StormEnd(const Options& options);
 int StormWorker(const Options& options);

@@ -23,4 +23,14 @@ GOALS: tuple[Goal, ...] = (
         "Eight processes of eight threads do everything at once; no get is wrong or stale.",
         {"storm operations": 2_000_000},
     ),
+    Goal(
+        "forks",
+        "A process forks while its threads get and put; children work, and nothing is lost.",
+        {"forks": 300},
+    ),
+    Goal(
+        "machine",
+        "Random sequences of Python calls, with damage to files between them, agree with a model.",
+        {"sequences": 300},
+    ),
 )

@@ -15,10 +15,8 @@ struct Command {
   int (*run)(const Options& options);
 };
 constexpr Command kCommands[] = {
-    {"storm-check", StormCheck},
-    {"storm-end", StormEnd},
-    {"storm-worker", StormWorker},
-    {"version", Version},
+    {"fork-end", ForkEnd},   {"fork-storm", ForkStorm},     {"storm-check", StormCheck},
+    {"storm-end", StormEnd}, {"storm-worker", StormWorker}, {"version", Version},
 };
 
 [[noreturn]] void Refuse(const std::string& why) {

@@ -1,0 +1,283 @@
+"""The whole API against a model of forty lines: whatever the order of calls, the answers agree.
+
+BARCACHE_MACHINE_RUNS sets how many sequences are tried; the default is for every test run.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import polars as pl
+import pytest
+from barcache import BarcacheError, CacheManager
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+KEYS = ["key1", "4ff5fe09fae53c37", "a/b", "é", "x" * 100]
+BACKTESTS = ["bt-1", "bt-2"]
+
+keys = st.sampled_from(KEYS)
+backtests = st.sampled_from(BACKTESTS)
+maybe_backtest = st.one_of(st.none(), backtests)
+
+
+def frame_of(number: int) -> pl.DataFrame:
+    """A frame for each number; their sizes differ."""
+    rows = 1 + number % 50
+    return pl.DataFrame({"n": [number] * rows, "close": [number + i / 4 for i in range(rows)]})
+
+
+class Model:
+    """What a cache without limits holds: frames by key, links, and counters of this session."""
+
+    def __init__(self) -> None:
+        self.frames: dict[str, int] = {}  # In order of use, the oldest first.
+        self.links: dict[str, set[str]] = {}
+        self.hits = self.misses = 0
+
+    def put(self, key: str, number: int, backtest_id: str | None) -> None:
+        self.frames.pop(key, None)
+        self.frames[key] = number
+        self._link(key, backtest_id)
+
+    def get(self, key: str, backtest_id: str | None) -> int | None:
+        if key not in self.frames:
+            self.misses += 1
+            return None
+        self.hits += 1
+        self.frames[key] = self.frames.pop(key)
+        self._link(key, backtest_id)
+        return self.frames[key]
+
+    def drop(self, key: str) -> None:
+        self.frames.pop(key, None)
+        self.links.pop(key, None)
+
+    def clear_backtest(self, backtest_id: str, keep_shared: bool) -> None:
+        for key in self.keys_of(backtest_id):
+            if keep_shared and len(self.links[key]) > 1:
+                self.links[key].discard(backtest_id)
+            else:
+                self.drop(key)
+
+    def keys_of(self, backtest_id: str) -> list[str]:
+        return sorted(key for key, ids in self.links.items() if backtest_id in ids)
+
+    def _link(self, key: str, backtest_id: str | None) -> None:
+        if backtest_id is not None:
+            self.links.setdefault(key, set()).add(backtest_id)
+
+
+class CacheMachine(RuleBasedStateMachine):
+    @initialize(hot_cache_size_mb=st.sampled_from([0, 0.001, 64]))
+    def start(self, hot_cache_size_mb):
+        self.folder = Path(tempfile.mkdtemp(prefix="barcache-machine-"))
+        self.hot_cache_size_mb = hot_cache_size_mb
+        self.model = Model()
+        self.numbers = 0
+        self.cache = self.open()
+        self.other = None
+
+    def open(self):
+        return CacheManager(
+            self.folder / "metadata.db",
+            self.folder / "cache",
+            hot_cache_size_mb=self.hot_cache_size_mb,
+        )
+
+    def teardown(self):
+        for cache in (getattr(self, "cache", None), getattr(self, "other", None)):
+            if cache is not None:
+                cache.close()
+        if hasattr(self, "folder"):
+            shutil.rmtree(self.folder)
+
+    def next_number(self) -> int:
+        self.numbers += 1
+        return self.numbers
+
+    def compare(self, frame, number):
+        if number is None:
+            assert frame is None
+        else:
+            assert frame is not None
+            assert frame.equals(frame_of(number))
+
+    # --- putting and getting ------------------------------------------------------------------
+
+    @rule(key=keys, backtest_id=maybe_backtest)
+    def put(self, key, backtest_id):
+        number = self.next_number()
+        self.cache.put_cached_data(key, frame_of(number), 1, backtest_id)
+        self.model.put(key, number, backtest_id)
+
+    @rule(chosen=st.lists(keys, max_size=4), backtest_id=maybe_backtest)
+    def put_many(self, chosen, backtest_id):
+        pairs = [(key, self.next_number()) for key in chosen]
+        self.cache.put_many([(key, frame_of(n)) for key, n in pairs], 1, backtest_id)
+        for key, number in pairs:
+            self.model.put(key, number, backtest_id)
+
+    @rule(key=keys, backtest_id=maybe_backtest)
+    def get(self, key, backtest_id):
+        frame = self.cache.get_cached_data(key, backtest_id=backtest_id)
+        self.compare(frame, self.model.get(key, backtest_id))
+
+    @rule(key=keys)
+    def get_and_spoil_the_result(self, key):
+        frame = self.cache.get_cached_data(key)
+        self.compare(frame, self.model.get(key, None))
+        if frame is not None:
+            frame.insert_column(0, pl.lit(7).alias("spoiled"))
+            frame[0, "n"] = -1
+
+    @rule(key=keys)
+    def get_columns(self, key):
+        frame = self.cache.get_cached_data(key, columns=["close"])
+        number = self.model.get(key, None)
+        assert (frame is None) == (number is None)
+        if number is not None:
+            assert frame.equals(frame_of(number).select("close"))
+
+    @rule(chosen=st.lists(keys, max_size=4, unique=True))
+    def get_many(self, chosen):
+        frames = self.cache.get_many(chosen)
+        hits = [key for key in chosen if key in self.model.frames]
+        for key, frame in zip(chosen, frames, strict=True):
+            self.compare(frame, self.model.frames.get(key))
+        self.model.misses += len(chosen) - len(hits)
+        for key in hits:
+            self.model.get(key, None)
+        # Several at once have no order among themselves.
+        self.ordered = self.ordered and len(hits) < 2
+
+    ordered = True
+
+    @rule(key=keys)
+    def scan(self, key):
+        lazy = self.cache.scan(key)
+        number = self.model.get(key, None)
+        assert (lazy is None) == (number is None)
+        if number is not None:
+            assert lazy.select(pl.len()).collect().item() == frame_of(number).height
+
+    @rule(key=keys)
+    def put_what_cannot_come_back(self, key):
+        refused = pl.DataFrame({"o": [object()]}, schema={"o": pl.Object})
+        with pytest.raises(BarcacheError):
+            self.cache.put_cached_data(key, refused, 1)
+
+    # --- removal ------------------------------------------------------------------------------
+
+    @rule(key=keys)
+    def clear_key(self, key):
+        self.cache.clear_cache(cache_key=key)
+        self.model.drop(key)
+
+    @rule(backtest_id=backtests, keep_shared=st.booleans())
+    def clear_backtest(self, backtest_id, keep_shared):
+        self.cache.clear_cache(backtest_id=backtest_id, keep_shared=keep_shared)
+        self.model.clear_backtest(backtest_id, keep_shared)
+
+    @rule()
+    def clear_all(self):
+        self.cache.clear_cache()
+        for key in list(self.model.frames):
+            self.model.drop(key)
+        self.ordered = True
+
+    @rule()
+    def clear_memory(self):
+        self.cache.hot_cache.clear()
+
+    @precondition(lambda self: len(self.model.frames) > 1 and self.ordered)
+    @rule()
+    def evict(self):
+        limit = self.cache.cold_cache_size_mb
+        self.cache.cold_cache_size_mb = self.cache._get_total_cache_size_mb() * 0.6
+        self.cache._check_cold_cache_eviction()
+        assert self.cache._get_total_cache_size_mb() <= self.cache.cold_cache_size_mb
+        self.cache.cold_cache_size_mb = limit
+        left = set(self.cache.entries())
+        in_order = list(self.model.frames)
+        assert left == set(in_order[len(in_order) - len(left) :]), "not the least recently used"
+        for key in in_order:
+            if key not in left:
+                self.model.drop(key)
+
+    # --- damage -------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.model.frames)
+    @rule(data=st.data(), remove=st.booleans())
+    def damage_a_file(self, data, remove):
+        key = data.draw(st.sampled_from(sorted(self.model.frames)))
+        path = self.folder / "cache" / self.cache.lookup_cache(key)["parquet_path"]
+        if remove:
+            path.unlink()
+        else:
+            content = bytearray(path.read_bytes())
+            content[data.draw(st.integers(0, len(content) - 1))] ^= 1
+            path.write_bytes(content)
+        self.cache.hot_cache.clear()
+        assert self.cache.get_cached_data(key) is None
+        assert self.cache.lookup_cache(key) is None
+        self.model.misses += 1
+        self.model.drop(key)
+
+    # --- other managers, other sessions -------------------------------------------------------
+
+    @rule(key=keys)
+    def another_manager_puts(self, key):
+        if self.other is None:
+            self.other = self.open()
+        number = self.next_number()
+        self.other.put_cached_data(key, frame_of(number), 1)
+        self.model.put(key, number, None)
+
+    @rule()
+    def reopen(self):
+        self.cache.close()
+        self.cache = self.open()
+        self.model.hits = self.model.misses = 0
+
+    @rule()
+    def record(self):
+        self.cache.record_daily_statistics()
+
+    # --- what must hold at any moment ---------------------------------------------------------
+
+    @invariant()
+    def the_views_agree(self):
+        if not hasattr(self, "cache"):
+            return
+        assert sorted(self.cache.entries()) == sorted(self.model.frames)
+        assert len(self.cache) == len(self.model.frames)
+        for backtest_id in BACKTESTS:
+            assert sorted(self.cache.entries(backtest_id)) == self.model.keys_of(backtest_id)
+        for key in KEYS:
+            assert (key in self.cache) == (key in self.model.frames)
+            assert self.cache.backtests(key) == sorted(self.model.links.get(key, ()))
+
+    @invariant()
+    def the_counters_agree(self):
+        if not hasattr(self, "cache"):
+            return
+        session = self.cache.session_stats
+        assert session["hit_count"] == self.model.hits
+        assert session["miss_count"] == self.model.misses
+        assert session["hot_hits"] + session["cold_hits"] == self.model.hits
+        files = list((self.folder / "cache").glob("*.parquet"))
+        assert len(files) == len(self.model.frames)
+        total = sum(path.stat().st_size for path in files) / 1024 / 1024
+        assert self.cache._get_total_cache_size_mb() == pytest.approx(total)
+
+
+TestCacheMachine = CacheMachine.TestCase
+TestCacheMachine.settings = settings(
+    max_examples=int(os.environ.get("BARCACHE_MACHINE_RUNS", "20")),
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
