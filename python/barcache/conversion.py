@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
@@ -29,9 +28,17 @@ if TYPE_CHECKING:
 
 FRAME_KINDS = ("polars", "pandas", "arrow")
 
+# Types that can hold no Python object: a frame of these alone needs no closer look.
+_FLAT_TYPES = frozenset(
+    {
+        pl.Binary, pl.Boolean, pl.Categorical, pl.Date, pl.Datetime, pl.Decimal, pl.Duration,
+        pl.Enum, pl.Float32, pl.Float64, pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Null,
+        pl.String, pl.Time, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64,
+    }
+)  # fmt: skip
 
-@dataclass(frozen=True)
-class PutFrame:
+
+class PutFrame(NamedTuple):
     """A frame ready for the core."""
 
     data: Any
@@ -90,6 +97,8 @@ def _collect(lazy: pl.LazyFrame) -> pl.DataFrame:
 
 def _refuse_objects(df: pl.DataFrame) -> None:
     """Object columns leave Polars as raw pointers, without an error: refuse them by dtype."""
+    if _FLAT_TYPES.issuperset(map(type, df.dtypes)):
+        return
     for name, dtype in df.schema.items():
         if (dtype.is_nested() or dtype == pl.Object) and _find_object(dtype):
             raise UnsupportedFrame(

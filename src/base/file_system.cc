@@ -122,6 +122,15 @@ ssize_t ReadUpTo(int fd, uint8_t* data, size_t size) {
   return static_cast<ssize_t>(done);
 }
 
+// Up to `size_bytes` from the file's beginning. 0, or the errno.
+int ReadWhole(const FileDescriptor& file, int64_t size_bytes, ByteBuffer* buffer) {
+  if (!buffer->Reset(static_cast<size_t>(size_bytes))) return ENOMEM;
+  const ssize_t got = ReadUpTo(file.get(), buffer->data(), buffer->size());
+  if (got < 0) return static_cast<int>(-got);
+  buffer->Truncate(static_cast<size_t>(got));
+  return 0;
+}
+
 int Sync(int fd) {
   while (::fsync(fd) != 0) {
     if (errno != EINTR) return errno;
@@ -211,6 +220,12 @@ Result<Directory> Directory::Open(const std::string& path, bool read_only) {
 }
 
 Result<std::optional<FileDescriptor>> Directory::OpenFile(const std::string& name) const {
+  int64_t size_bytes = 0;
+  return OpenRegular(name, &size_bytes);
+}
+
+Result<std::optional<FileDescriptor>> Directory::OpenRegular(const std::string& name,
+                                                             int64_t* size_bytes) const {
   if (!IsConfinedName(name)) return std::optional<FileDescriptor>();
   // O_NONBLOCK: opening a FIFO must not wait for a writer.
   FileDescriptor fd(
@@ -228,6 +243,7 @@ Result<std::optional<FileDescriptor>> Directory::OpenFile(const std::string& nam
     return StatusFromErrno(errno, "examine", PathInside(path_, name));
   }
   if (!S_ISREG(info.st_mode)) return std::optional<FileDescriptor>();
+  *size_bytes = info.st_size;
   return std::optional<FileDescriptor>(std::move(fd));
 }
 
@@ -237,26 +253,57 @@ Result<ByteBuffer> Directory::ReadOpenFile(const FileDescriptor& file, const std
   if (::fstat(file.get(), &info) != 0) {
     return StatusFromErrno(errno, "examine", path);
   }
-  if (info.st_size > max_bytes) {
-    return OverBudget(path, info.st_size, max_bytes);
-  }
+  if (info.st_size > max_bytes) return OverBudget(path, info.st_size, max_bytes);
   ByteBuffer buffer;
-  if (!buffer.Reset(static_cast<size_t>(info.st_size))) {
-    return StatusFromErrno(ENOMEM, "hold in memory", path);
+  if (const int error = ReadWhole(file, info.st_size, &buffer); error != 0) {
+    return StatusFromErrno(error, "read", path);
   }
-  const ssize_t got = ReadUpTo(file.get(), buffer.data(), buffer.size());
-  if (got < 0) return StatusFromErrno(static_cast<int>(-got), "read", path);
-  buffer.Truncate(static_cast<size_t>(got));
   return buffer;
 }
 
 Result<std::optional<ByteBuffer>> Directory::ReadFile(const std::string& name,
                                                       int64_t max_bytes) const {
-  BARCACHE_ASSIGN_OR_RETURN(const std::optional<FileDescriptor> file, OpenFile(name));
+  int64_t size_bytes = 0;
+  BARCACHE_ASSIGN_OR_RETURN(const std::optional<FileDescriptor> file,
+                            OpenRegular(name, &size_bytes));
   if (!file) return std::optional<ByteBuffer>();
-  BARCACHE_ASSIGN_OR_RETURN(ByteBuffer buffer,
-                            ReadOpenFile(*file, PathInside(path_, name), max_bytes));
+  if (size_bytes > max_bytes) return OverBudget(PathInside(path_, name), size_bytes, max_bytes);
+  ByteBuffer buffer;
+  if (const int error = ReadWhole(*file, size_bytes, &buffer); error != 0) {
+    return StatusFromErrno(error, "read", PathInside(path_, name));
+  }
   return std::optional<ByteBuffer>(std::move(buffer));
+}
+
+Result<FileDescriptor> Directory::NewFile(const std::string& name) const {
+  FileDescriptor fd(::openat(fd_.get(), name.c_str(),
+                             O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!fd.valid()) return StatusFromErrno(errno, "create", PathInside(path_, name));
+  return fd;
+}
+
+Status Directory::CreateFile(const std::string& name, std::span<const uint8_t> bytes,
+                             bool durable) const {
+  if (!IsConfinedName(name)) return RefuseName(name);
+  BARCACHE_ASSIGN_OR_RETURN(FileDescriptor fd, NewFile(name));
+  const char* action = "write";
+  int error = WriteAll(fd.get(), bytes);
+  if (error == 0 && durable) {
+    // Never retried: after a failed fsync the kernel may have dropped the pages.
+    action = "sync";
+    error = Sync(fd.get());
+  }
+  if (error == 0) {
+    action = "close";
+    error = CloseChecked(&fd);
+  }
+  if (error == 0 && durable) {
+    action = "sync the directory of";
+    error = Sync(fd_.get());
+  }
+  if (error == 0) return {};
+  ::unlinkat(fd_.get(), name.c_str(), 0);
+  return StatusFromErrno(error, action, PathInside(path_, name));
 }
 
 Status Directory::WriteFileAtomically(const std::string& name, std::span<const uint8_t> bytes,
@@ -269,10 +316,7 @@ Result<std::string> Directory::WriteFileAtomically(const std::function<std::stri
                                                    std::span<const uint8_t> bytes,
                                                    bool durable) const {
   const std::string temp_name = ".tmp-" + RandomHex32();
-  FileDescriptor fd(::openat(fd_.get(), temp_name.c_str(),
-                             O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!fd.valid()) return StatusFromErrno(errno, "create", PathInside(path_, temp_name));
-
+  BARCACHE_ASSIGN_OR_RETURN(FileDescriptor fd, NewFile(temp_name));
   const char* action = "write";
   std::string victim = temp_name;  // What a failure has to take away again.
   int error = WriteAll(fd.get(), bytes);

@@ -94,6 +94,11 @@ class Directory {
   static Result<ByteBuffer> ReadOpenFile(const FileDescriptor& file, const std::string& path,
                                          int64_t max_bytes);
 
+  // Makes a file that nobody looks for before the caller tells them: under its own name at once
+  // (O_EXCL, 0600), written -> [fsync] -> [fsync directory]. A killed process leaves a part of it.
+  // kIo when the name exists, which then stays as it is; on other failures nothing is left behind.
+  Status CreateFile(const std::string& name, std::span<const uint8_t> bytes, bool durable) const;
+
   // Writes temp file (O_EXCL, 0600) -> [fsync] -> rename to `name` -> [fsync directory].
   // An existing `name` is never overwritten in place: it is replaced atomically.
   // On failure nothing is left behind.
@@ -114,6 +119,9 @@ class Directory {
 
  private:
   Directory(std::string path, FileDescriptor fd) : path_(std::move(path)), fd_(std::move(fd)) {}
+  Result<std::optional<FileDescriptor>> OpenRegular(const std::string& name,
+                                                    int64_t* size_bytes) const;
+  Result<FileDescriptor> NewFile(const std::string& name) const;
   std::string path_;
   FileDescriptor fd_;
 };

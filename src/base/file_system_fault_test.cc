@@ -106,6 +106,14 @@ class FileSystemFaultTest : public testing::Test {
     fault = Fault();
     return status;
   }
+  Status Create(const Fault& wanted, std::string_view text, bool durable) {
+    fault = wanted;
+    const Status status = directory_->CreateFile(
+        "name", {reinterpret_cast<const uint8_t*>(text.data()), text.size()}, durable);
+    fired_ = fault.fired;
+    fault = Fault();
+    return status;
+  }
   // The content, or the code name of the error.
   std::string Read(const Fault& wanted) {
     fault = wanted;
@@ -180,6 +188,49 @@ TEST_F(FileSystemFaultTest, ShortAndInterruptedTransfersGoOn) {
   }
   EXPECT_TRUE(Write({.call = "fsync", .error = EINTR}, "some text", true).ok());
   EXPECT_TRUE(Write({.call = "close", .error = EINTR}, "some text", true).ok());
+}
+
+TEST_F(FileSystemFaultTest, AFileThatCouldNotBeCreatedWholeIsTakenAway) {
+  const ptrdiff_t descriptors = OpenDescriptors();
+  for (const char* call : {"openat", "write", "fsync", "close"}) {
+    for (int error : {EIO, ENOSPC, EDQUOT, EFBIG}) {
+      const Status status = Create({.call = call, .error = error}, "text", true);
+      EXPECT_EQ(fired_, 1) << call;
+      EXPECT_EQ(status.system_errno(), error) << call;
+      EXPECT_EQ(status.code(), error == EIO ? ErrorCode::kIo : ErrorCode::kNoSpace) << call;
+      EXPECT_NE(status.message().find(root_.string()), std::string::npos) << status.message();
+      EXPECT_EQ(Files(), Names{}) << call;
+      EXPECT_EQ(OpenDescriptors(), descriptors) << call;
+    }
+  }
+  const Status status = Create({.call = "fsync", .nth = 2, .error = EIO}, "text", true);
+  EXPECT_NE(status.message().find("sync the directory"), std::string::npos);
+  EXPECT_EQ(Files(), Names{});
+}
+
+TEST_F(FileSystemFaultTest, CreatingSyncsOnlyIfDurableAndGoesOnAfterShortWrites) {
+  EXPECT_TRUE(Create({.call = "fsync", .error = EIO}, "text", false).ok());
+  EXPECT_EQ(fired_, 0);
+  for (const char* call : {"write", "fsync", "close"}) {
+    ASSERT_TRUE(directory_->RemoveFile("name").ok());
+    EXPECT_TRUE(Create({.call = call, .error = EINTR}, "some text", true).ok()) << call;
+    EXPECT_EQ(fired_, 1) << call;
+    EXPECT_EQ(Read({}), "some text");
+  }
+  ASSERT_TRUE(directory_->RemoveFile("name").ok());
+  EXPECT_TRUE(Create({.call = "write", .error = 0}, "some text", false).ok());
+  EXPECT_EQ(Read({}), "some text");
+}
+
+TEST_F(FileSystemFaultTest, CreatingLeavesAnExistingFileAlone) {
+  ASSERT_TRUE(Write({}, "before", false).ok());
+  const Status status = Create({}, "after", false);
+  EXPECT_EQ(status.system_errno(), EEXIST);
+  EXPECT_EQ(Read({}), "before");
+  ASSERT_TRUE(directory_->RemoveFile("name").ok());
+  fs::create_symlink(root_ / "elsewhere", root_ / "name");
+  EXPECT_EQ(Create({}, "after", false).system_errno(), EEXIST);
+  EXPECT_FALSE(fs::exists(root_ / "elsewhere"));
 }
 
 TEST_F(FileSystemFaultTest, AFailedReadIsAnErrorNotAMiss) {

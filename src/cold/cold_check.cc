@@ -22,16 +22,23 @@ constexpr int64_t kMaxFooterReadBytes = int64_t{16} << 30;
 // What a put that was killed leaves behind before its rename.
 bool IsTemporaryName(std::string_view name) { return name.starts_with(".tmp-"); }
 
-// The key under which this catalog wrote the file, as its own footer says; nullopt: it did not.
-std::optional<std::string> KeyOfOurFile(const Directory& directory, const std::string& name,
-                                        const std::string& catalog_id) {
+// What a file without a row says of itself.
+struct Origin {
+  bool unfinished = false;         // A put was killed while it wrote this.
+  std::optional<std::string> key;  // This catalog wrote it, as its own footer says, under that key.
+};
+
+Origin OriginOf(const Directory& directory, const std::string& name, const std::string& checksum,
+                const std::string& catalog_id) {
   auto file = directory.ReadFile(name, kMaxFooterReadBytes);
-  if (!file.ok() || !file->has_value()) return std::nullopt;
-  auto pairs = ReadKeyValues((*file)->bytes());
-  if (!pairs.ok()) return std::nullopt;
+  if (!file.ok() || !file->has_value()) return {};
+  const std::span<const uint8_t> bytes = (*file)->bytes();
+  auto pairs = ReadKeyValues(bytes);
+  // Without its end a file does not say whose it is; but nobody can serve it any more.
+  if (!pairs.ok()) return {!HexEncode(Sha256(bytes)).starts_with(checksum), std::nullopt};
   const auto stamp = ReadStamp(*pairs);
-  if (!stamp || stamp->catalog_id != catalog_id) return std::nullopt;
-  return stamp->cache_key;
+  if (!stamp || stamp->catalog_id != catalog_id) return {};
+  return {false, stamp->cache_key};
 }
 
 }  // namespace
@@ -44,12 +51,14 @@ Status ColdTier::CheckFiles(const std::vector<EntryInfo>& entries, bool repair, 
   for (const FileInfo& file : files) {
     if (known.contains(file.name)) continue;
     EntryFileNameParts parts;
-    const bool temporary = IsTemporaryName(file.name);
-    std::optional<std::string> key;
-    if (file.is_regular && !temporary && ParseEntryFileName(file.name, &parts)) {
-      key = KeyOfOurFile(directory_, file.name, catalog_->catalog_id());
+    Origin origin;
+    if (IsTemporaryName(file.name)) {
+      origin.unfinished = true;
+    } else if (file.is_regular && ParseEntryFileName(file.name, &parts)) {
+      origin = OriginOf(directory_, file.name, parts.checksum_prefix, catalog_->catalog_id());
     }
-    if (!file.is_regular || (!temporary && !key)) {
+    const std::optional<std::string>& key = origin.key;
+    if (!file.is_regular || (!origin.unfinished && !key)) {
       report->foreign_files.push_back(file.name);
       continue;
     }

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "barcache/cache_key.h"
+#include "base/sha256.h"
 #include "base/test_directory.h"
 #include "frame/sample_frame.h"
 
@@ -279,6 +280,42 @@ TEST_F(ColdTierTest, CheckFindsAndRepairs) {
   EXPECT_TRUE(report->clean());
   EXPECT_TRUE(fs::exists(options_.cache_directory + "/mine.txt"));
   EXPECT_TRUE(Read("k3"));
+}
+
+TEST_F(ColdTierTest, WhatAKilledPutLeftUnfinishedGoesWhenItIsOld) {
+  ASSERT_TRUE(Write("whole", bars_).ok());
+  const std::string whole = PathOf("whole");
+  // Under an entry's name without a row: a first part, nothing at all, and pages never written.
+  const auto size = static_cast<int64_t>(fs::file_size(whole));
+  std::set<std::string> unfinished;
+  for (const int64_t length : {int64_t{0}, int64_t{3}, size / 2, size - 1}) {
+    const std::string name =
+        EntryFileName("cut", static_cast<uint64_t>(length), std::string(64, 'a'));
+    fs::copy_file(whole, options_.cache_directory + "/" + name);
+    fs::resize_file(options_.cache_directory + "/" + name, static_cast<uintmax_t>(length));
+    unfinished.insert(name);
+  }
+  const std::string zeros = EntryFileName("zeros", 1, std::string(64, 'a'));
+  std::ofstream(options_.cache_directory + "/" + zeros) << std::string(5000, '\0');
+  unfinished.insert(zeros);
+  // Whole by its name, but not Parquet: somebody else's.
+  const std::string foreign = EntryFileName("foreign", 1, Sha256Hex("no Parquet"));
+  std::ofstream(options_.cache_directory + "/" + foreign) << "no Parquet";
+
+  const auto now_s = std::chrono::duration_cast<std::chrono::seconds>(
+                         std::chrono::system_clock::now().time_since_epoch())
+                         .count();
+  clock_.SetWallNs((now_s + 10) * 1'000'000'000);
+  auto report = cold_->Check(true, &events_);
+  ASSERT_TRUE(report.ok());
+  EXPECT_TRUE(report->orphan_files.empty()) << "a put may be writing them";
+  EXPECT_EQ(report->foreign_files, std::vector<std::string>{foreign});
+  clock_.SetWallNs((now_s + 3600) * 1'000'000'000);
+  report = cold_->Check(true, &events_);
+  ASSERT_TRUE(report.ok());
+  EXPECT_EQ(std::set(report->orphan_files.begin(), report->orphan_files.end()), unfinished);
+  EXPECT_EQ(Files(), (std::set<std::string>{fs::path(whole).filename(), foreign}));
+  EXPECT_TRUE(Read("whole"));
 }
 
 TEST_F(ColdTierTest, ColumnsComeInTheOrderAsked) {

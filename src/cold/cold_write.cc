@@ -36,11 +36,17 @@ Result<NewEntry> ColdTier::WriteEntryFile(const WriteRequest& request, uint64_t 
   entry.now_s = now_s;
   if (entry.size_bytes > capacity_bytes) return entry;
 
+  const bool durable = options_.durability == Durability::kFull;
   HashBeside hash(bytes.bytes());
   const auto name = [&] { return EntryFileName(request.cache_key, entry.generation, hash.Hex()); };
-  BARCACHE_ASSIGN_OR_RETURN(
-      entry.parquet_path, directory_.WriteFileAtomically(name, bytes.bytes(),
-                                                         options_.durability == Durability::kFull));
+  if (hash.is_beside()) {
+    BARCACHE_ASSIGN_OR_RETURN(entry.parquet_path,
+                              directory_.WriteFileAtomically(name, bytes.bytes(), durable));
+  } else {
+    // Renaming would cost a third of writing it. No row names the file before it is whole.
+    entry.parquet_path = name();
+    BARCACHE_RETURN_IF_ERROR(directory_.CreateFile(entry.parquet_path, bytes.bytes(), durable));
+  }
   entry.checksum = hash.Hex();
   return entry;
 }
