@@ -12,12 +12,15 @@ from __future__ import annotations
 
 from barcache.sources.bars import BarColumns, BarReport, bar_columns, check_bars, report_on_bars
 from barcache.sources.base import ALWAYS_OPEN, Source, as_source
+from barcache.sources.csv_files import CSVSource, SchemaMapping
 from barcache.sources.registry import get, names, register, unregister
 
 __all__ = [
     "ALWAYS_OPEN",
     "BarColumns",
     "BarReport",
+    "CSVSource",
+    "SchemaMapping",
     "Source",
     "as_source",
     "bar_columns",
