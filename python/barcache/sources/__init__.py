@@ -14,12 +14,15 @@ from barcache.sources.bars import BarColumns, BarReport, bar_columns, check_bars
 from barcache.sources.base import ALWAYS_OPEN, Source, as_source
 from barcache.sources.csv_files import CSVSource, SchemaMapping
 from barcache.sources.registry import get, names, register, unregister
+from barcache.sources.retry import RateLimiter, with_retry
+from barcache.sources.vendor_errors import source_error
 
 __all__ = [
     "ALWAYS_OPEN",
     "BarColumns",
     "BarReport",
     "CSVSource",
+    "RateLimiter",
     "SchemaMapping",
     "Source",
     "as_source",
@@ -29,5 +32,7 @@ __all__ = [
     "names",
     "register",
     "report_on_bars",
+    "source_error",
     "unregister",
+    "with_retry",
 ]

@@ -74,7 +74,7 @@ class Source:
         What the source raises comes out as it is.
         """
         call = self._arguments(symbols, start, end, resolution)
-        if _is_async(self.fetcher):
+        if is_async(self.fetcher):
             return SOURCES_LOOP.run(self.fetcher(*call))
         answer = self.fetcher(*call)
         return SOURCES_LOOP.run(_awaited(answer)) if inspect.isawaitable(answer) else answer
@@ -82,7 +82,7 @@ class Source:
     async def afetch(self, symbols: Sequence[str], start: Any, end: Any, resolution: str) -> Any:
         """The same for async callers: a sync source runs in a thread, an async one right here."""
         call = self._arguments(symbols, start, end, resolution)
-        if _is_async(self.fetcher):
+        if is_async(self.fetcher):
             return await self.fetcher(*call)
         answer = await asyncio.to_thread(self.fetcher, *call)
         return await answer if inspect.isawaitable(answer) else answer
@@ -103,7 +103,8 @@ async def _awaited(answer: Any) -> Any:
     return await answer
 
 
-def _is_async(fetcher: Any) -> bool:
+def is_async(fetcher: Any) -> bool:
+    """Whether calling it gives a coroutine, as far as can be seen without calling it."""
     unwrapped = inspect.unwrap(fetcher)
     while hasattr(unwrapped, "func"):  # functools.partial
         unwrapped = unwrapped.func
@@ -134,15 +135,17 @@ def as_argument(value: Any, argument_type: str, *, whole_day: bool = False) -> A
         raise InvalidArgument(
             f"argument_type={argument_type!r} is unknown: use one of {', '.join(ARGUMENT_TYPES)}"
         )
-    if argument_type == "str":
-        return value if isinstance(value, str) else value.isoformat()
     moment = as_day_or_moment(value)
+    if argument_type == "str" and (isinstance(moment, datetime) or not whole_day):
+        return value if isinstance(value, str) else value.isoformat()
     if argument_type == "date":
         return moment.date() if isinstance(moment, datetime) else moment
     if not isinstance(moment, datetime):
         moment = datetime.combine(moment, time.min)
         if whole_day:
             moment += timedelta(days=1) - _LAST_MICROSECOND
+    if argument_type == "str":
+        return moment.isoformat()
     if argument_type == "datetime":
         return moment
     import pandas

@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Coroutine
 
 
 class LoopThread:
@@ -35,12 +35,15 @@ class LoopThread:
         loop = self._started()
         if threading.current_thread() is self._thread:
             return _run_in_new_thread(coroutine)
-        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        future = asyncio.run_coroutine_threadsafe(_outcome(coroutine), loop)
         try:
-            return future.result()
+            result, error = future.result()
         except BaseException:
             future.cancel()
             raise
+        if error is not None:
+            raise error
+        return result
 
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -58,25 +61,27 @@ class LoopThread:
         self._lock = threading.Lock()
 
 
+async def _outcome(coroutine: Coroutine[Any, Any, Any]) -> tuple[Any, Exception | None]:
+    """Result and error as values: a future would put another one in a TimeoutError's place."""
+    try:
+        return await coroutine, None
+    except Exception as error:
+        return None, error
+
+
 def _run_in_new_thread(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    outcome: list[Callable[[], Any]] = []
-
-    def target() -> None:
-        try:
-            result = asyncio.run(coroutine)
-            outcome.append(lambda: result)
-        except BaseException as error:
-            caught = error
-            outcome.append(lambda: _raise(caught))
-
-    thread = threading.Thread(target=target, name="barcache-sources-nested", daemon=True)
+    outcomes: list[tuple[Any, Exception | None]] = []
+    thread = threading.Thread(
+        target=lambda: outcomes.append(asyncio.run(_outcome(coroutine))),
+        name="barcache-sources-nested",
+        daemon=True,
+    )
     thread.start()
     thread.join()
-    return outcome[0]()
-
-
-def _raise(error: BaseException) -> Any:
-    raise error
+    result, error = outcomes[0]
+    if error is not None:
+        raise error
+    return result
 
 
 SOURCES_LOOP = LoopThread()

@@ -1,0 +1,80 @@
+"""What the exceptions of vendors' packages mean, known by the names of their classes.
+
+Nothing of theirs is imported: RustyBT's, ccxt's, yfinance's, requests' and the built-in ones are
+told apart by name, so that an adapter of any of them can be retried and reported alike.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from barcache.errors import (
+    AccessDenied,
+    InvalidBars,
+    RateLimited,
+    SourceError,
+    SourceUnavailable,
+    SymbolNotFound,
+)
+
+# From the particular to the general: a class and its bases are looked up in the order of its MRO.
+_MEANINGS: Final[dict[str, type[SourceError]]] = {
+    "QuotaExceededError": RateLimited,  # RustyBT
+    "RateLimitError": RateLimited,
+    "RateLimitExceeded": RateLimited,  # ccxt
+    "DDoSProtection": RateLimited,
+    "YFRateLimitError": RateLimited,  # yfinance
+    "AuthenticationError": AccessDenied,  # RustyBT, ccxt
+    "PermissionDenied": AccessDenied,  # ccxt
+    "SymbolNotFoundError": SymbolNotFound,  # RustyBT
+    "BadSymbol": SymbolNotFound,  # ccxt
+    "YFTickerMissingError": SymbolNotFound,  # yfinance
+    "DataParsingError": InvalidBars,  # RustyBT
+    "DataValidationError": InvalidBars,
+    "InvalidDataError": InvalidBars,
+    "ValidationError": InvalidBars,
+    "NetworkError": SourceUnavailable,  # RustyBT, ccxt
+    "ConnectionError": SourceUnavailable,  # built in, requests
+    "TimeoutError": SourceUnavailable,  # built in
+    "Timeout": SourceUnavailable,  # requests
+    "ClientConnectionError": SourceUnavailable,  # aiohttp
+    "TransportError": SourceUnavailable,  # httpx
+    "URLError": SourceUnavailable,  # urllib
+}
+
+
+def source_error(error: BaseException) -> SourceError | None:
+    """The typed error that ``error`` amounts to; itself if it is one; None if it is of no source.
+
+    ``reset_after`` (RustyBT) and ``reset_after_s`` of a rate limit are carried over, and so are
+    ``symbol`` and ``symbols``. The result's ``__cause__`` is ``error``.
+
+    >>> type(source_error(ConnectionResetError("gone"))).__name__
+    'SourceUnavailable'
+    """
+    if isinstance(error, SourceError):
+        return error
+    kind = next(
+        (_MEANINGS[c.__name__] for c in type(error).__mro__ if c.__name__ in _MEANINGS), None
+    )
+    if kind is None:
+        return None
+    text = f"{type(error).__name__}: {error}"
+    found: SourceError
+    if kind is RateLimited:
+        found = RateLimited(text, _seconds(error))
+    elif kind is SymbolNotFound:
+        symbol = getattr(error, "symbol", None)
+        found = SymbolNotFound(text, getattr(error, "symbols", None) or filter(None, [symbol]))
+    else:
+        found = kind(text)
+    found.__cause__ = error
+    return found
+
+
+def _seconds(error: Any) -> float | None:
+    for name in ("reset_after_s", "reset_after", "retry_after"):
+        value = getattr(error, name, None)
+        if isinstance(value, int | float) and value >= 0:
+            return float(value)
+    return None
