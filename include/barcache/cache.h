@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "barcache/cache_key.h"
+#include "barcache/flight.h"
 #include "barcache/frame.h"
 #include "barcache/options.h"
 #include "barcache/stats.h"
@@ -41,13 +42,16 @@ struct PutOptions {
   std::string backtest_id;          // "": linked to no backtest.
   std::string request_json;         // "": what GenerateKey remembered for this key, if anything.
   std::shared_ptr<void> companion;  // Kept beside the frame in the hot tier.
+  // How long fetching it took; not given: what was known of the key before, else 1 second.
+  std::optional<double> fetch_cost_s;
 };
 
 struct GetOptions {
   std::string_view backtest_id;                       // "": no link.
   const std::vector<std::string>* columns = nullptr;  // nullptr: all.
-  bool log_hit = true;   // False: nobody listens at the level of a hit or miss (INFO).
-  int64_t begin_ns = 0;  // Of the monotonic clock, for the latency logged; 0: now.
+  bool log_hit = true;     // False: nobody listens at the level of a hit or miss (INFO).
+  bool count_miss = true;  // False: a look by somebody whose miss was counted already.
+  int64_t begin_ns = 0;    // Of the monotonic clock, for the latency logged; 0: now.
 };
 
 // A hit. `entry` is set when the frame is kept hot: its companion may be read, and attached by
@@ -57,6 +61,11 @@ struct Hit {
   std::shared_ptr<void> companion;
   std::shared_ptr<const HotEntry> entry;
   bool hot = false;
+};
+
+struct DatasetId {
+  int64_t dataset_id = 0;
+  bool is_new = false;  // This call made it.
 };
 
 // One frame of PutMany.
@@ -121,6 +130,14 @@ class Cache {
   // As Put for each item in turn, but encoded side by side and stored in one transaction: on
   // error none of them is stored.
   Status PutMany(const std::vector<PutItem>& items, const PutOptions& options = {});
+
+  // Begins something of that name, or waits for whoever does it: see flight.h. Never waits by
+  // itself. Errors: kClosed.
+  Result<std::unique_ptr<Flight>> BeginFlight(std::string_view name);
+  // The row of `datasets` with that source and resolution, the oldest of several; made once.
+  Result<DatasetId> DatasetOf(std::string_view source, std::string_view resolution);
+  // Counts a use of an entry, and links it, for a frame that came another way than by Get.
+  Status NoteUse(std::string_view key, std::string_view backtest_id);
 
   // Generates the key and remembers the request, so that a Put of that key can store it.
   Result<std::string> GenerateKey(const DataRequest& request);

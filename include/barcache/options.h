@@ -41,6 +41,7 @@ struct CacheOptions {
   bool read_only = false;
   bool record_on_close = true;  // Close adds this run's hits and misses to today's statistics.
   int64_t busy_timeout_ms = 30'000;
+  int64_t lease_ms = 10'000;  // A flight whose leader was silent for so long is taken over.
   // Decoded bytes of one file: at most max(this, 100 x its size).
   int64_t decode_budget_bytes = 512LL << 20;
 

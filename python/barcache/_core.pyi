@@ -2,7 +2,7 @@
 
 import collections
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import polars
 
@@ -63,6 +63,24 @@ class LRUCache:
 
     def __contains__(self, arg: object, /) -> bool: ...
 
+class Flight:
+    """
+    Something done once among processes: see docs/concurrency.md. One that is dropped while it leads lands.
+    """
+
+    def poll(self) -> Literal['leading', 'waiting', 'landed', 'failed']:
+        """Looks, if it waits, whether that is over."""
+
+    def land(self) -> None:
+        """Ends a flight that leads: others look again."""
+
+    def fail(self, type: str, message: str) -> None:
+        """Ends a flight that leads: those who wait at this moment are told."""
+
+    @property
+    def error(self) -> tuple[str, str]:
+        """Type and message of a flight that failed."""
+
 class FrameScan:
     """An entry held open: each read verifies the file anew."""
 
@@ -74,7 +92,7 @@ class FrameScan:
 class CacheCore:
     """The native base of CacheManager: use that."""
 
-    def __init__(self, db_path: str, cache_directory: str, hot_capacity_bytes: int, cold_capacity_bytes: int, eviction_policy: str, full_durability: bool, read_only: bool, record_on_close: bool, decode_budget_bytes: int, busy_timeout_ms: int, backtest_variable: object) -> None: ...
+    def __init__(self, db_path: str, cache_directory: str, hot_capacity_bytes: int, cold_capacity_bytes: int, eviction_policy: str, full_durability: bool, read_only: bool, record_on_close: bool, decode_budget_bytes: int, busy_timeout_ms: int, lease_ms: int, backtest_variable: object) -> None: ...
 
     def get_cached_data(self, cache_key: str, *, backtest_id: str | None = None, columns: list[str] | None = None, frame: str = 'polars') -> Any:
         """
@@ -106,6 +124,18 @@ class CacheCore:
     def _generate_key(self, arg0: Sequence[bytes], arg1: bytes, arg2: bytes, arg3: bytes, arg4: bytes, /) -> str: ...
 
     def _remember_request(self, arg0: str, arg1: str, /) -> None: ...
+
+    def _import_frame(self, arg0: object, arg1: bool, arg2: str, /) -> FetchedFrame: ...
+
+    def _put_fetched(self, cache_key: str, fetched: FetchedFrame, dataset_id: int, backtest_id: str | None, fetch_cost_s: float) -> None: ...
+
+    def _look_again(self, cache_key: str, backtest_id: str | None) -> polars.DataFrame | None: ...
+
+    def _begin_flight(self, name: str) -> Flight: ...
+
+    def _dataset_of(self, source: str, resolution: str) -> tuple[int, bool]: ...
+
+    def _note_use(self, cache_key: str, backtest_id: str | None) -> None: ...
 
     def lookup_cache(self, cache_key: str) -> dict[str, Any] | None:
         """The entry's row, uses not yet written included; None if there is none."""
@@ -188,6 +218,12 @@ class CacheCore:
     def begin_engine_commit(self) -> None: ...
 
     def end_engine_commit(self) -> None: ...
+
+class FetchedFrame:
+    """A frame read once, to be stored and handed out."""
+
+    def polars(self) -> polars.DataFrame:
+        """What a hit would hand out."""
 
 class SqliteFailure(Exception):
     pass

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import hashlib
 import html
-import json
 import multiprocessing.util
 import os
 import pickle
@@ -25,6 +23,8 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 from barcache import _core, session_stats
 from barcache.conversion import frame_to_put
 from barcache.errors import InvalidArgument, InvalidType
+from barcache.fetching import FetchingCore
+from barcache.flights import Flights
 from barcache.session_stats import SessionStats
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ DURABILITIES = ("normal", "full")
 _open_managers: weakref.WeakSet[CacheManager] = weakref.WeakSet()
 
 
-class CacheManager(_core.CacheCore):
+class CacheManager(FetchingCore):
     """A two-tier cache of market-data frames: memory over verified Parquet files.
 
     Args:
@@ -76,6 +76,8 @@ class CacheManager(_core.CacheCore):
     (2, 1)
     >>> cache.close()
     """
+
+    _lease_s = 10.0  # A fetch of another process that was silent for so long is taken over.
 
     def __init__(
         self,
@@ -120,51 +122,17 @@ class CacheManager(_core.CacheCore):
             self._settings["record_on_close"],
             _bytes_of_mb("decode_budget_mb", decode_budget_mb),
             _milliseconds("busy_timeout_s", busy_timeout_s),
+            _milliseconds("_lease_s", self._lease_s),
             self._backtest,
         )
+        self._flights = Flights()
+        self._stores = not self._settings["read_only"]
         self._cold_cache_size_mb = cold_cache_size_mb
         self._hot_cache = self._hot_tier()
         self._metadata_catalog: ParquetMetadataCatalog | None = None
         _open_managers.add(self)
 
     # --- frames ----------------------------------------------------------------------------
-
-    def generate_cache_key(
-        self,
-        symbols: list[str],
-        start_date: str,
-        end_date: str,
-        resolution: str,
-        data_source: str,
-    ) -> str:
-        """The 16 hex letters that name a request; the order of the symbols does not matter.
-
-        The request is remembered, so that a put under the key can store it beside the frame
-        (``barcache show KEY``).
-
-        >>> import tempfile
-        >>> cache = CacheManager(":memory:", tempfile.mkdtemp())
-        >>> cache.generate_cache_key(["MSFT", "AAPL"], "2023-01-01", "2023-12-31", "1d", "yfinance")
-        '8a3c9ff46519d39e'
-        >>> cache.close()
-        """
-        names = list(symbols)
-        parts = (*names, start_date, end_date, resolution, data_source)
-        if all(isinstance(part, str) for part in parts):
-            encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
-            return self._generate_key(encoded[: len(names)], *encoded[len(names) :])
-        # Other JSON values are rare; json itself refuses what is none (TypeError).
-        request = {
-            "symbols": sorted(names),
-            "start_date": start_date,
-            "end_date": end_date,
-            "resolution": resolution,
-            "data_source": data_source,
-        }
-        text = json.dumps(request, sort_keys=True)
-        key = hashlib.sha256(text.encode()).hexdigest()[:16]
-        self._remember_request(key, text)
-        return key
 
     def put_cached_data(
         self, cache_key: str, df: Any, dataset_id: int, backtest_id: str | None = None

@@ -69,7 +69,7 @@ def frame_to_put(data: Any) -> PutFrame:
     True
     """
     if isinstance(data, pl.LazyFrame):
-        data = _collect(data)
+        data = collect(data)
     if isinstance(data, pl.DataFrame):
         _refuse_objects(data)
         return PutFrame(data, is_polars=True)
@@ -86,7 +86,12 @@ def frame_to_put(data: Any) -> PutFrame:
     )
 
 
-def _collect(lazy: pl.LazyFrame) -> pl.DataFrame:
+def collect(lazy: pl.LazyFrame) -> pl.DataFrame:
+    """The frame of a query.
+
+    Raises:
+        ForkedPolars: in a forked child.
+    """
     if _core.in_forked_child():
         raise ForkedPolars(
             "Polars cannot run the query of a LazyFrame in a forked child process: collect it "

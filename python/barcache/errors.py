@@ -73,6 +73,24 @@ class ForkedPolars(BarcacheError):
     """Polars cannot run a query in a forked child process."""
 
 
+class FetchFailed(BarcacheError):
+    """Another process fetched the same, failed, and this one had waited for it.
+
+    ``error_type`` is the name of the class of its exception, ``error_message`` its text.
+    """
+
+    def __init__(self, error_type: str, error_message: str):
+        super().__init__(error_type, error_message)
+        self.error_type = error_type
+        self.error_message = error_message
+
+    def __str__(self) -> str:
+        return (
+            f"the process that fetched this failed with {self.error_type}: {self.error_message}; "
+            "ask again to try it here"
+        )
+
+
 class SourceError(BarcacheError):
     """A source could not answer. What was cached before is as it was."""
 

@@ -79,6 +79,18 @@ Status Cache::PutMany(const std::vector<PutItem>& items, const PutOptions& optio
   return impl_->PutMany(items, options);
 }
 
+Result<std::unique_ptr<Flight>> Cache::BeginFlight(std::string_view name) {
+  return impl_->BeginFlight(name);
+}
+
+Result<DatasetId> Cache::DatasetOf(std::string_view source, std::string_view resolution) {
+  return impl_->DatasetOf(source, resolution);
+}
+
+Status Cache::NoteUse(std::string_view key, std::string_view backtest_id) {
+  return impl_->NoteUse(key, backtest_id);
+}
+
 Result<std::string> Cache::GenerateKey(const DataRequest& request) {
   BARCACHE_ASSIGN_OR_RETURN(const std::string json, CanonicalJson(request));
   std::string key = KeyOfCanonicalJson(json);

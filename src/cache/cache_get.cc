@@ -114,6 +114,7 @@ Result<Cache::Impl::ColdAnswer> Cache::Impl::ReadCold(std::string_view key,
 std::optional<Hit> Cache::Impl::Admit(std::string_view key, ColdAnswer answer,
                                       const GetOptions& get, EventBuffer* events) {
   if (!answer.hit) {
+    if (!get.count_miss) return std::nullopt;
     ++misses_;
     if (get.log_hit) events->push_back(KeyEvent(EventLevel::kInfo, "cache_miss", key));
     return std::nullopt;

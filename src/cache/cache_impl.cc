@@ -24,6 +24,14 @@ Cache::Impl::Impl(const CacheOptions& cache_options, EventSink sink,
       clock_(std::move(clock)),
       cold_(std::move(cold)),
       maintainer_([this] { Maintain(); }, kFlushDelay),
+      flights_(catalog.get(), clock_.get(), cache_options.lease_ms,
+               !cache_options.read_only && cache_options.db_path != ":memory:",
+               [this](std::string_view name, const Status& error) {
+                 Event event{EventLevel::kWarning, "cache_lease_failed", {}};
+                 event.fields.emplace_back("flight", std::string(name));
+                 event.fields.emplace_back("error", error.message());
+                 EmitLater(std::move(event));
+               }),
       hot_(std::make_shared<HotTier>(cache_options.hot_capacity_bytes)) {
   JoinForks();
 }
@@ -101,6 +109,10 @@ void Cache::Impl::Maintain() {
   // Nothing is lost: what is pending stays so, and the next use tries again.
   Event event{EventLevel::kWarning, "cache_maintenance_failed", {}};
   event.fields.emplace_back("error", status.message());
+  EmitLater(std::move(event));
+}
+
+void Cache::Impl::EmitLater(Event event) {
   const MutexLock lock(deferred_mutex_);
   if (deferred_.size() < 16) deferred_.push_back(std::move(event));
   has_deferred_ = true;
@@ -119,6 +131,7 @@ void Cache::Impl::Emit(EventBuffer events) {
 Status Cache::Impl::Close() {
   if (closed.exchange(true)) return Status();
   maintainer_.Stop();
+  flights_.Close();
   Status status = Flush();
   if (options.record_on_close && !options.read_only) {
     EventBuffer events;
@@ -136,6 +149,7 @@ Status Cache::Impl::Close() {
 
 void Cache::Impl::BeforeFork() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
   maintainer_.LockForFork();
+  flights_.LockForFork();
   record_mutex_.lock();
   catalog->BeforeFork();
   settings_mutex_.lock();
@@ -163,6 +177,7 @@ void Cache::Impl::AfterFork(bool in_child) BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
     }
   }
   record_mutex_.unlock();
+  flights_.UnlockAfterFork(in_child);
   maintainer_.UnlockAfterFork();
 }
 

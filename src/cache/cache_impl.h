@@ -1,8 +1,8 @@
 // Cache::Impl: hot tier, cold tier and catalog behind one door. Internal to the cache room.
 //
 // Locks, in the order in which they are taken: record_mutex_ -> (catalog) -> the leaves
-// (pending uses, hot tier, memo, settings_mutex_, deferred_mutex_). Events are collected while a
-// call works and handed to the sink at its end, when no lock is held.
+// (pending uses, hot tier, memo, settings_mutex_, deferred_mutex_, flights). Events are collected
+// while a call works and handed to the sink at its end, when no lock is held.
 #pragma once
 
 #include <atomic>
@@ -18,6 +18,7 @@
 #include "base/event.h"
 #include "base/fork.h"
 #include "base/mutex.h"
+#include "cache/flight_board.h"
 #include "cache/maintainer.h"
 #include "cache/miss_memo.h"
 #include "cache/pending_uses.h"
@@ -55,6 +56,9 @@ class Cache::Impl final : public ForkParticipant {
   Status RecordDailyStatistics();
   SessionStats session_stats() const;
   void set_session_stats(const SessionStats& stats);
+  Result<std::unique_ptr<Flight>> BeginFlight(std::string_view name);
+  Result<DatasetId> DatasetOf(std::string_view source, std::string_view resolution);
+  Status NoteUse(std::string_view key, std::string_view backtest_id);
   Status Flush();
   Status Close();
 
@@ -106,6 +110,8 @@ class Cache::Impl final : public ForkParticipant {
   Status WriteLinks(CatalogWriter* writer, const std::vector<PendingUses::Link>& links);
   Status FlushLinksIfAny();
   void Maintain();
+  // Says it at the end of the next call.
+  void EmitLater(Event event);
   void Emit(EventBuffer events);
   Status WriteDailyStatistics(EventBuffer* events);
 
@@ -117,6 +123,7 @@ class Cache::Impl final : public ForkParticipant {
   PendingUses pending_;
   MissMemo known_misses_;
   Maintainer maintainer_;
+  FlightBoard flights_;
 
   std::atomic<int64_t> hot_hits_{0};
   std::atomic<int64_t> cold_hits_{0};

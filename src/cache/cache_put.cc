@@ -41,6 +41,7 @@ Status Cache::Impl::PutCold(const std::vector<PutItem>& items, const PutOptions&
     request.dataset_id = put.dataset_id;
     request.backtest_id = put.backtest_id;
     request.request_json = request_jsons.back();
+    request.fetch_cost_s = put.fetch_cost_s;
     requests.push_back(request);
   }
   BARCACHE_ASSIGN_OR_RETURN(

@@ -31,6 +31,7 @@
 #include "barcache/stats.h"
 #include "barcache/status.h"
 #include "base/clock.h"
+#include "base/process.h"
 
 namespace barcache {
 
@@ -136,6 +137,21 @@ struct BacktestLink {
   int64_t linked_at = 0;
 };
 
+// What somebody does at present, so that others need not do it too; or how it failed.
+struct LeaseRow {
+  std::string name;   // Of the flight.
+  std::string token;  // Names this holding of it: 32 hex letters.
+  ProcessIdentity holder;
+  int64_t expires_ns = 0;                 // Wall clock.
+  std::optional<std::string> error_type;  // Set: it failed, and the row only says how.
+  std::string error_message;
+};
+
+struct DatasetRow {
+  int64_t dataset_id = 0;
+  bool is_new = false;
+};
+
 class Catalog;
 
 // One write transaction (BEGIN IMMEDIATE). Destruction without Commit rolls back.
@@ -204,6 +220,21 @@ class CatalogWriter {
   Status AddDailyStatistics(const DailyStatistics& delta);
   Result<std::optional<DailyStatistics>> ReadDailyStatistics(int64_t stat_date);
 
+  // The oldest row of `datasets` with that source and resolution; made if there is none.
+  Result<DatasetRow> FindOrAddDataset(std::string_view source, std::string_view resolution,
+                                      int64_t now_s);
+
+  // Leases (docs/concurrency.md). All rows of the name: at most one of them without an error.
+  Result<std::vector<LeaseRow>> Leases(std::string_view name);
+  Status AddLease(const LeaseRow& row);
+  // Each returns whether the row was there, held and not failed.
+  Result<bool> RenewLease(std::string_view name, std::string_view token, int64_t expires_ns);
+  Result<bool> EndLease(std::string_view name, std::string_view token);
+  // The row goes on to say how it failed, until expires_ns.
+  Result<bool> FailLease(const LeaseRow& row);
+  // Forgets what expired before that moment.
+  Status DropLeasesBefore(int64_t expires_ns);
+
   // Recounts totals and side rows from cache_entries. Returns whether anything differed.
   Result<bool> RebuildSideTables();
 
@@ -253,6 +284,11 @@ class Catalog {
   Result<CatalogTotals> Totals();
   // Days with from_s <= stat_date <= to_s, oldest first.
   Result<std::vector<DailyStatistics>> DailyBetween(int64_t from_s, int64_t to_s);
+  // The id of the dataset, as FindOrAddDataset would return it.
+  Result<std::optional<int64_t>> FindDataset(std::string_view source, std::string_view resolution);
+  Result<std::vector<LeaseRow>> Leases(std::string_view name);
+  // Moves with each lease of that name that ends or fails (and with some other commits).
+  Epoch EpochOfLease(std::string_view name) const;
   // SQLite's quick_check: empty when sound, else its first findings.
   Result<std::vector<std::string>> QuickCheck();
 

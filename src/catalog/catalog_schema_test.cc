@@ -151,19 +151,19 @@ TEST(CatalogSchemaTest, RefusesANewerVersion) {
   TestFolder folder;
   OpenOrDie(folder.db()).reset();
   ASSERT_TRUE(OpenPlain(folder.db())
-                  ->Execute("UPDATE barcache_meta SET value = '3' WHERE name = 'schema_version'")
+                  ->Execute("UPDATE barcache_meta SET value = '4' WHERE name = 'schema_version'")
                   .ok());
   std::string message;
   EXPECT_EQ(OpenError(folder.db(), &message), ErrorCode::kUnsupportedCatalog);
   EXPECT_NE(message.find("upgrade"), std::string::npos) << message;
 }
 
-// What version 1 had, out of what version 2 has.
+// What version 1 had, out of what the newest has.
 constexpr char kBackToVersion1[] =
     "DROP TRIGGER barcache_entry_added; DROP TRIGGER barcache_entry_changed;"
     "DROP TRIGGER barcache_entry_renamed; DROP TRIGGER barcache_entry_removed;"
     "DROP TRIGGER barcache_side_added; DROP TRIGGER barcache_side_changed;"
-    "DROP TRIGGER barcache_side_removed; DROP TABLE barcache_ghosts;"
+    "DROP TRIGGER barcache_side_removed; DROP TABLE barcache_ghosts; DROP TABLE barcache_leases;"
     "CREATE TABLE kept AS SELECT * FROM barcache_entries; DROP TABLE barcache_entries;"
     "CREATE TABLE barcache_entries (use_order INTEGER NOT NULL PRIMARY KEY,"
     " cache_key TEXT NOT NULL UNIQUE, checksum TEXT NOT NULL, generation INTEGER NOT NULL DEFAULT "
@@ -225,7 +225,7 @@ TEST(CatalogSchemaTest, Version1IsMigratedWithAllItKnew) {
                       " FROM barcache_entries"),
             Strings{"1.0|1|1"});
   EXPECT_EQ(QueryRows(db.get(), "SELECT value FROM barcache_meta WHERE name = 'schema_version'"),
-            Strings{"2"});
+            Strings{"3"});
   auto writer = catalog->BeginWrite();
   ASSERT_TRUE(writer.ok());
   EXPECT_FALSE(writer->RebuildSideTables().value());

@@ -188,7 +188,7 @@ Status DropAltered(SqliteConnection* connection, std::vector<StoredObject>* obje
 }
 
 // Version 1 had no orders of its own for gdsf and s3fifo. Its side rows and totals move into the
-// tables of version 2; indexes and triggers go with the old tables and are made anew.
+// newest tables; indexes and triggers go with the old tables and are made anew.
 Status MigrateFrom1(SqliteConnection* connection) {
   static constexpr std::pair<std::string_view, std::string_view> kKept[] = {
       {"barcache_totals",

@@ -12,7 +12,7 @@
 
 namespace barcache {
 
-inline constexpr int64_t kCatalogSchemaVersion = 2;
+inline constexpr int64_t kCatalogSchemaVersion = 3;
 
 enum class SchemaKind {
   kEmpty,      // No tables at all.

@@ -131,6 +131,18 @@ constexpr SchemaObject kBarcacheSchema[] = {
      "  cache_key TEXT NOT NULL UNIQUE,\n"
      "  size_bytes INTEGER NOT NULL\n"
      ")"},
+    {"table", "barcache_leases",
+     "CREATE TABLE barcache_leases (\n"
+     "  name TEXT NOT NULL,\n"
+     "  token TEXT NOT NULL,\n"
+     "  machine TEXT NOT NULL,\n"
+     "  pid INTEGER NOT NULL,\n"
+     "  start_ticks INTEGER NOT NULL,\n"
+     "  expires_ns INTEGER NOT NULL,\n"
+     "  error_type TEXT,\n"
+     "  error_message TEXT NOT NULL DEFAULT '',\n"
+     "  PRIMARY KEY (name, token)\n"
+     ") WITHOUT ROWID"},
     {"index", "barcache_links_pair",
      "CREATE INDEX barcache_links_pair ON backtest_cache_links (cache_key, backtest_id, "
      "linked_at)"},

@@ -63,6 +63,7 @@ struct WriteRequest {
   int64_t dataset_id = 0;
   std::string_view backtest_id;   // "": no link.
   std::string_view request_json;  // "": unknown.
+  std::optional<double> fetch_cost_s;
 };
 
 // What eviction after a write needs to know.

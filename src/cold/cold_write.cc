@@ -34,6 +34,7 @@ Result<NewEntry> ColdTier::WriteEntryFile(const WriteRequest& request, uint64_t 
   entry.generation = stamp.generation;
   entry.request_json = stamp.request_json;
   entry.now_s = now_s;
+  entry.fetch_cost = request.fetch_cost_s;
   if (entry.size_bytes > capacity_bytes) return entry;
 
   const bool durable = options_.durability == Durability::kFull;

@@ -20,6 +20,7 @@
 #include "python/bindings.h"
 #include "python/errors.h"
 #include "python/event_log.h"
+#include "python/flight_binding.h"
 #include "python/gil.h"
 #include "python/hot_tier_binding.h"
 #include "python/polars_bridge.h"
@@ -246,6 +247,55 @@ void PutFrames(CacheCore& self, const nb::list& frames, int64_t dataset_id,
   UnlockedStatus([&] { return self.cache->PutMany(items, options); });
 }
 
+// A frame that somebody fetched: read once, then stored and handed out.
+struct FetchedFrame {
+  Frame frame;
+};
+
+FetchedFrame ImportFrame(nb::handle data, bool is_polars, std::string origin) {
+  Frame frame = is_polars ? FrameOfPolars(data) : FrameOfArrow(data);
+  if (!origin.empty()) frame = frame.WithOrigin(std::move(origin));
+  return FetchedFrame{std::move(frame)};
+}
+
+void PutFetched(CacheCore& self, nb::handle cache_key, const FetchedFrame& fetched,
+                int64_t dataset_id, nb::handle backtest_id, double fetch_cost_s) {
+  const std::string key = KeyText(cache_key);
+  PutOptions options;
+  options.dataset_id = dataset_id;
+  options.backtest_id = BacktestOf(self, backtest_id);
+  options.fetch_cost_s = fetch_cost_s;
+  UnlockedStatus([&] { return self.cache->Put(key, fetched.frame, options); });
+}
+
+// As get_cached_data, by somebody whose miss was counted already.
+nb::object LookAgain(CacheCore& self, nb::handle cache_key, nb::handle backtest_id) {
+  const std::string key = KeyText(cache_key);
+  const std::string backtest = BacktestOf(self, backtest_id);
+  GetOptions options;
+  options.backtest_id = backtest;
+  options.log_hit = LoggerWants(EventLevel::kInfo);
+  options.count_miss = false;
+  const std::optional<Hit> hit = Unlocked([&] { return self.cache->Get(key, options); });
+  return hit ? DataFrameOfHit(self, key, *hit) : nb::none();
+}
+
+FlightHandle BeginFlight(CacheCore& self, nb::handle name) {
+  const std::string text = KeyText(name);
+  return FlightHandle(Unlocked([&] { return self.cache->BeginFlight(text); }));
+}
+
+nb::tuple DatasetOf(CacheCore& self, const std::string& source, const std::string& resolution) {
+  const DatasetId id = Unlocked([&] { return self.cache->DatasetOf(source, resolution); });
+  return nb::make_tuple(id.dataset_id, id.is_new);
+}
+
+void NoteUse(CacheCore& self, nb::handle cache_key, nb::handle backtest_id) {
+  const std::string key = KeyText(cache_key);
+  const std::string backtest = BacktestOf(self, backtest_id);
+  UnlockedStatus([&] { return self.cache->NoteUse(key, backtest); });
+}
+
 nb::dict EntryDict(const EntryInfo& entry) {
   nb::dict row;
   row["cache_key"] = entry.cache_key;
@@ -335,7 +385,7 @@ void Construct(CacheCore* self, std::string db_path, std::string cache_directory
                int64_t hot_capacity_bytes, int64_t cold_capacity_bytes,
                std::string_view eviction_policy, bool full_durability, bool read_only,
                bool record_on_close, int64_t decode_budget_bytes, int64_t busy_timeout_ms,
-               nb::object backtest_variable) {
+               int64_t lease_ms, nb::object backtest_variable) {
   CacheOptions options;
   options.db_path = std::move(db_path);
   options.cache_directory = std::move(cache_directory);
@@ -347,6 +397,7 @@ void Construct(CacheCore* self, std::string db_path, std::string cache_directory
   options.record_on_close = record_on_close;
   options.decode_budget_bytes = decode_budget_bytes;
   options.busy_timeout_ms = busy_timeout_ms;
+  options.lease_ms = lease_ms;
   std::unique_ptr<Cache> cache = OpenCache(options);
   auto* made = new (self) CacheCore;
   made->cache = std::move(cache);
@@ -417,6 +468,35 @@ void BindFrames(nb::class_<CacheCore>& core) {
       .def("_remember_request", [](CacheCore& self, std::string_view key, std::string_view json) {
         self.cache->RememberRequest(key, json);
       });
+}
+
+void BindFetching(nb::module_& module, nb::class_<CacheCore>& core) {
+  nb::class_<FetchedFrame>(module, "FetchedFrame",
+                           "A frame read once, to be stored and handed out.")
+      .def(
+          "polars",
+          [](const FetchedFrame& self) {
+            const nb::object native = NativeDataFrame(self.frame);
+            return WrapClone(native.ptr());
+          },
+          nb::sig("def polars(self) -> polars.DataFrame"), "What a hit would hand out.");
+  core.def("_import_frame",
+           [](CacheCore&, nb::handle data, bool is_polars, std::string origin) {
+             return ImportFrame(data, is_polars, std::move(origin));
+           })
+      .def("_put_fetched", &PutFetched, nb::arg("cache_key"), nb::arg("fetched"),
+           nb::arg("dataset_id"), nb::arg("backtest_id").none(), nb::arg("fetch_cost_s"),
+           nb::sig("def _put_fetched(self, cache_key: str, fetched: FetchedFrame, dataset_id: int, "
+                   "backtest_id: str | None, fetch_cost_s: float) -> None"))
+      .def("_look_again", &LookAgain, nb::arg("cache_key"), nb::arg("backtest_id").none(),
+           nb::sig("def _look_again(self, cache_key: str, backtest_id: str | None) "
+                   "-> polars.DataFrame | None"))
+      .def("_begin_flight", &BeginFlight, nb::arg("name"), nb::keep_alive<0, 1>(),
+           nb::sig("def _begin_flight(self, name: str) -> Flight"))
+      .def("_dataset_of", &DatasetOf, nb::arg("source"), nb::arg("resolution"),
+           nb::sig("def _dataset_of(self, source: str, resolution: str) -> tuple[int, bool]"))
+      .def("_note_use", &NoteUse, nb::arg("cache_key"), nb::arg("backtest_id").none(),
+           nb::sig("def _note_use(self, cache_key: str, backtest_id: str | None) -> None"));
 }
 
 void BindQueries(nb::class_<CacheCore>& core) {
@@ -535,8 +615,9 @@ void BindCache(nb::module_& module) {
            nb::arg("hot_capacity_bytes"), nb::arg("cold_capacity_bytes"),
            nb::arg("eviction_policy"), nb::arg("full_durability"), nb::arg("read_only"),
            nb::arg("record_on_close"), nb::arg("decode_budget_bytes"), nb::arg("busy_timeout_ms"),
-           nb::arg("backtest_variable"));
+           nb::arg("lease_ms"), nb::arg("backtest_variable"));
   BindFrames(core);
+  BindFetching(module, core);
   BindQueries(core);
   BindRemoval(core);
   BindSettings(core);

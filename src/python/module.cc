@@ -5,6 +5,7 @@
 #include "base/fork.h"
 #include "python/bindings.h"
 #include "python/event_log.h"
+#include "python/flight_binding.h"
 #include "python/polars_bridge.h"
 
 NB_MODULE(_core, module) {
@@ -15,6 +16,7 @@ NB_MODULE(_core, module) {
   barcache::python::PreparePolars();
   barcache::python::BindArrowExport(module);
   barcache::python::BindHotTier(module);
+  barcache::python::BindFlight(module);
   barcache::python::BindCache(module);
   barcache::python::BindSqliteDbapi(module);
   module.def("in_forked_child", &barcache::InForkedChild,

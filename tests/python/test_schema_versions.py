@@ -1,5 +1,5 @@
-# A catalog of each older schema opens, with all it knew: data/barcache-schema-1 was written by the
-# release that had version 1, under the policy hybrid.
+# A catalog of each older schema opens, with all it knew: data/barcache-schema-N was written by the
+# release that had version N, 1 under the policy hybrid, 2 under gdsf.
 
 from __future__ import annotations
 
@@ -47,8 +47,22 @@ def test_version_1_keeps_all_it_knew(place: Path) -> None:
         pass
     assert (query(place, SIDE), query(place, TOTALS)) == before
     meta = dict(query(place, "SELECT name, value FROM barcache_meta"))
-    assert meta["schema_version"] == "2"
+    assert meta["schema_version"] == "3"
     assert meta["catalog_id"] == "45725d2df043603600098014d2ebd3fa"
+
+
+def test_version_2_keeps_all_it_knew(tmp_path: Path) -> None:
+    place = Path(shutil.copytree(KEPT.with_name("barcache-schema-2"), tmp_path / "place"))
+    everything = ("SELECT * FROM barcache_entries", "SELECT * FROM barcache_totals")
+    before = [query(place, sql) for sql in everything]
+    with open_cache(place):
+        pass
+    assert [query(place, sql) for sql in everything] == before
+    meta = dict(query(place, "SELECT name, value FROM barcache_meta"))
+    assert meta == {"schema_version": "3", "catalog_id": "92764af898e6befccd722c59d352cbbc"}
+    with open_cache(place) as cache:
+        assert_frame_equal(cache.get_cached_data("used"), pl.DataFrame({"close": [2.0, 2.0, 2.0]}))
+        assert cache.backtests("old") == ["bt-1"]
 
 
 def test_frames_of_version_1_are_served(place: Path) -> None:

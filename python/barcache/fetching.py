@@ -1,0 +1,294 @@
+"""The part of CacheManager that knows requests: their keys, and fetching what is missing.
+
+Thread safety: all functions and methods may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from barcache import _core
+from barcache.conversion import collect, frame_to_put
+from barcache.errors import BarcacheError, CacheClosed, InvalidType, UnsupportedFrame
+from barcache.events import log_event
+from barcache.flights import Errand, Flights, is_async_function, refuse_async
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from barcache.flights import Answer
+
+
+class FetchingCore(_core.CacheCore):
+    """Keys of requests, and get_or_fetch: the base of CacheManager."""
+
+    _flights: Flights
+    _stores: bool  # Not read-only.
+
+    def generate_cache_key(
+        self,
+        symbols: list[str],
+        start_date: str,
+        end_date: str,
+        resolution: str,
+        data_source: str,
+    ) -> str:
+        """The 16 hex letters that name a request; the order of the symbols does not matter.
+
+        The request is remembered, so that a put under the key can store it beside the frame
+        (``barcache show KEY``).
+
+        >>> import tempfile
+        >>> from barcache import CacheManager
+        >>> cache = CacheManager(":memory:", tempfile.mkdtemp())
+        >>> cache.generate_cache_key(["MSFT", "AAPL"], "2023-01-01", "2023-12-31", "1d", "yfinance")
+        '8a3c9ff46519d39e'
+        >>> cache.close()
+        """
+        names = list(symbols)
+        parts = (*names, start_date, end_date, resolution, data_source)
+        if all(isinstance(part, str) for part in parts):
+            encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
+            return self._generate_key(encoded[: len(names)], *encoded[len(names) :])
+        # Other JSON values are rare; json itself refuses what is none (TypeError).
+        request = {
+            "symbols": sorted(names),
+            "start_date": start_date,
+            "end_date": end_date,
+            "resolution": resolution,
+            "data_source": data_source,
+        }
+        text = json.dumps(request, sort_keys=True)
+        key = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self._remember_request(key, text)
+        return key
+
+    def get_or_fetch(
+        self,
+        symbols: list[str],
+        start_date: str,
+        end_date: str,
+        resolution: str,
+        data_source: str,
+        fetch_fn: Callable[..., Any],
+        *,
+        backtest_id: str | None = None,
+    ) -> pl.DataFrame:
+        """The frame of a request: from the cache, or fetched, stored and returned.
+
+        However many threads and processes ask for one request at once, one of them fetches. If
+        its process dies, one that waits takes over, at the latest after 10 seconds.
+
+        Args:
+            symbols: With the next four the request, as for generate_cache_key.
+            start_date: Part of the request.
+            end_date: Part of the request.
+            resolution: Part of the request.
+            data_source: Part of the request. The entry belongs to the dataset of data_source and
+                resolution, which is made if there is none.
+            fetch_fn: Called as ``fetch_fn(symbols, start_date, end_date, resolution)``, with the
+                arguments as they were given; returns any frame that put_cached_data takes.
+            backtest_id: Links the entry to this backtest.
+
+        Returns:
+            A Polars DataFrame, as get_cached_data would; also for a pandas or Arrow frame, which
+            ``get_cached_data(key, frame="pandas")`` gives back. A frame that could not be stored
+            (disk full, cache closed or read-only, a type that could not come back exactly) is
+            returned nevertheless; the log has a warning, unless the cache is read-only.
+
+        Raises:
+            Whatever fetch_fn raises, in every thread that waited; nothing is stored.
+            FetchFailed: another process fetched, failed, and this one had waited.
+            InvalidType: fetch_fn cannot be called, is async, or returned no frame.
+            InvalidArgument: fetch_fn asks for the request that it is fetching.
+
+        >>> import tempfile, polars as pl
+        >>> from barcache import CacheManager
+        >>> cache = CacheManager(":memory:", tempfile.mkdtemp())
+        >>> def vendor(symbols, start_date, end_date, resolution):
+        ...     print("asked for", *symbols)
+        ...     return pl.DataFrame({"close": [1.0, 2.0]})
+        >>> request = (["AAPL"], "2023-01-01", "2023-12-31", "1d", "yfinance")
+        >>> cache.get_or_fetch(*request, vendor).height
+        asked for AAPL
+        2
+        >>> cache.get_or_fetch(*request, vendor).height
+        2
+        >>> cache.close()
+        """
+        key = self.generate_cache_key(symbols, start_date, end_date, resolution, data_source)
+        found: pl.DataFrame | None = self.get_cached_data(key, backtest_id=backtest_id)
+        if found is not None:
+            return found
+        _require_callable(fetch_fn)
+        if is_async_function(fetch_fn):
+            refuse_async(fetch_fn)
+        errand = errand_of(
+            self,
+            key,
+            (data_source, resolution),
+            lambda: fetch_fn(symbols, start_date, end_date, resolution),
+            backtest_id=backtest_id,
+            stores=self._stores,
+        )
+        answer = self._flights.run(key, errand)
+        return self._own(key, answer, backtest_id)
+
+    async def aget_or_fetch(
+        self,
+        symbols: list[str],
+        start_date: str,
+        end_date: str,
+        resolution: str,
+        data_source: str,
+        fetch_fn: Callable[..., Any],
+        *,
+        backtest_id: str | None = None,
+    ) -> pl.DataFrame:
+        """As get_or_fetch, for an async fetch_fn or a plain one, without blocking the event loop.
+
+        A plain fetch_fn runs in a thread. Async and other calls for one request share one fetch.
+        When the task that fetches is cancelled, one that waits takes over; a task that waits can
+        be cancelled without any effect on the others.
+
+        >>> import asyncio, tempfile, polars as pl
+        >>> from barcache import CacheManager
+        >>> cache = CacheManager(":memory:", tempfile.mkdtemp())
+        >>> async def vendor(symbols, start_date, end_date, resolution):
+        ...     return pl.DataFrame({"close": [1.0, 2.0]})
+        >>> request = (["AAPL"], "2023-01-01", "2023-12-31", "1d", "yfinance")
+        >>> asyncio.run(cache.aget_or_fetch(*request, vendor)).height
+        2
+        >>> cache.close()
+        """
+        key = self.generate_cache_key(symbols, start_date, end_date, resolution, data_source)
+        in_thread = self._flights.in_thread
+        found: pl.DataFrame | None = await in_thread(self._get, key, backtest_id)
+        if found is not None:
+            return found
+        _require_callable(fetch_fn)
+
+        def fetch() -> Any:
+            return fetch_fn(symbols, start_date, end_date, resolution)
+
+        async def afetch() -> Any:
+            return await fetch()
+
+        errand = errand_of(
+            self,
+            key,
+            (data_source, resolution),
+            afetch if is_async_function(fetch_fn) else fetch,
+            backtest_id=backtest_id,
+            stores=self._stores,
+        )
+        answer = await self._flights.arun(key, errand)
+        frame: pl.DataFrame = await in_thread(self._own, key, answer, backtest_id)
+        return frame
+
+    def _get(self, key: str, backtest_id: str | None) -> pl.DataFrame | None:
+        found: pl.DataFrame | None = self.get_cached_data(key, backtest_id=backtest_id)
+        return found
+
+    def _own(self, key: str, answer: Answer[pl.DataFrame], backtest_id: str | None) -> pl.DataFrame:
+        """A frame of the caller's own; the use of one that another thread fetched is noted."""
+        frame: pl.DataFrame = answer.value
+        if not answer.is_shared:
+            return frame
+        with contextlib.suppress(CacheClosed):
+            self._note_use(key, backtest_id)
+        return frame.clone()
+
+
+def errand_of(
+    core: _core.CacheCore,
+    cache_key: str,
+    dataset: tuple[Any, Any],
+    fetch: Callable[[], Any],
+    *,
+    backtest_id: str | None,
+    stores: bool,
+) -> Errand[pl.DataFrame]:
+    """Fetching an entry: ``dataset`` is its data source and resolution."""
+
+    def store(fetched: Any, cost_s: float) -> pl.DataFrame:
+        frame, stored = _import(core, fetched)
+        if isinstance(stored, UnsupportedFrame):
+            _log_not_stored(cache_key, stored)
+        elif stores:
+            try:
+                number = dataset_of(core, *dataset)
+                core._put_fetched(cache_key, stored, number, backtest_id, cost_s)
+            except (BarcacheError, MemoryError) as error:
+                _log_not_stored(cache_key, error)
+        return frame
+
+    return Errand(
+        begin=core._begin_flight,
+        look=lambda: core._look_again(cache_key, backtest_id),
+        fetch=fetch,
+        store=store,
+    )
+
+
+def _import(
+    core: _core.CacheCore, fetched: Any
+) -> tuple[pl.DataFrame, _core.FetchedFrame | UnsupportedFrame]:
+    """The frame for the caller, and the one to store or why it cannot be stored.
+
+    What is no Polars frame is read once: a stream of Arrow can be read only once.
+    """
+    if isinstance(fetched, pl.LazyFrame):
+        fetched = collect(fetched)
+    if isinstance(fetched, pl.DataFrame):
+        try:
+            frame_to_put(fetched)  # Refuses Object columns.
+            return fetched.clone(), core._import_frame(fetched, True, "")
+        except UnsupportedFrame as error:
+            return fetched.clone(), error
+    try:
+        ready = frame_to_put(fetched)
+    except InvalidType as error:
+        raise InvalidType(f"what fetch_fn returned is no frame: {error}") from None
+    stored = core._import_frame(ready.data, ready.is_polars, ready.origin)
+    return stored.polars(), stored
+
+
+def dataset_of(core: _core.CacheCore, source: Any, resolution: Any) -> int:
+    """The row of ``datasets`` for both, made if there is none."""
+    names = _text(source), _text(resolution)
+    dataset_id, is_new = core._dataset_of(*names)
+    if is_new:
+        log_event(
+            logging.INFO,
+            "dataset_created",
+            dataset_id=dataset_id,
+            source=names[0],
+            resolution=names[1],
+            schema_version=1,
+        )
+    return dataset_id
+
+
+def _text(value: Any) -> str:
+    """A part of a request as text for the catalog: itself, or its JSON."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text.encode("utf-8", "replace").decode()
+
+
+def _log_not_stored(cache_key: str, error: Exception) -> None:
+    log_event(logging.WARNING, "cache_fetch_not_stored", cache_key=cache_key, error=str(error))
+
+
+def _require_callable(fetch_fn: object) -> None:
+    if not callable(fetch_fn):
+        raise InvalidType(
+            f"fetch_fn must be callable, as fetch_fn(symbols, start_date, end_date, resolution), "
+            f"not {type(fetch_fn).__name__}"
+        )
