@@ -12,19 +12,28 @@ from __future__ import annotations
 
 from barcache.sources.bars import BarColumns, BarReport, bar_columns, check_bars, report_on_bars
 from barcache.sources.base import ALWAYS_OPEN, Source, as_source
+from barcache.sources.ccxt_source import CCXTSource
 from barcache.sources.csv_files import CSVSource, SchemaMapping
+from barcache.sources.parquet_files import ParquetSource
 from barcache.sources.registry import get, names, register, unregister
 from barcache.sources.retry import RateLimiter, with_retry
+from barcache.sources.sql_query import DuckDBSource, SQLSource
 from barcache.sources.vendor_errors import source_error
+from barcache.sources.yfinance_source import YFinanceSource
 
 __all__ = [
     "ALWAYS_OPEN",
     "BarColumns",
     "BarReport",
+    "CCXTSource",
     "CSVSource",
+    "DuckDBSource",
+    "ParquetSource",
     "RateLimiter",
+    "SQLSource",
     "SchemaMapping",
     "Source",
+    "YFinanceSource",
     "as_source",
     "bar_columns",
     "check_bars",

@@ -119,16 +119,18 @@ def check_bars(
     *,
     require: Iterable[str] = (),
     tolerance: float = 1e-6,
+    columns: BarColumns | None = None,
     source: str = "the source",
 ) -> BarReport:
     """Look at every bar.
 
-    The frame needs a time column, numbers in the columns open, high, low, close and volume as far
-    as it has them, and the columns named in ``require``. A bar is bad if its time or symbol is
-    missing, another has the same symbol and time, it comes before the bar above it of the same
-    symbol, a price is missing or not finite, high or low do not hold the other prices between them
-    (beyond ``tolerance`` times the price: vendors round), the volume is negative, or, at a
-    resolution of a day, another bar has its day. Bars may be sorted by time or grouped by symbol.
+    The frame needs a time column (``columns``, else found by :func:`bar_columns`), numbers in the
+    columns open, high, low, close and volume as far as it has them, and the columns named in
+    ``require``. A bar is bad if its time or symbol is missing, another has the same symbol and
+    time, it comes before the bar above it of the same symbol, a price is missing or not finite,
+    high or low do not hold the other prices between them (beyond ``tolerance`` times the price:
+    vendors round), the volume is negative, or, at a resolution of a day, another bar has its day.
+    Bars may be sorted by time or grouped by symbol.
 
     Returns:
         The report, whose ``ok`` is then True.
@@ -137,7 +139,9 @@ def check_bars(
         InvalidBars: something is wrong; it carries the report.
         InvalidType: ``frame`` is no Polars DataFrame.
     """
-    report = report_on_bars(frame, resolution, require=require, tolerance=tolerance)
+    report = report_on_bars(
+        frame, resolution, require=require, tolerance=tolerance, columns=columns
+    )
     if not report.ok:
         raise InvalidBars(f"{source} gave bars that cannot be right: {report.text()}", report)
     return report
@@ -149,11 +153,12 @@ def report_on_bars(
     *,
     require: Iterable[str] = (),
     tolerance: float = 1e-6,
+    columns: BarColumns | None = None,
 ) -> BarReport:
     """The report of :func:`check_bars`, which is not raised but returned."""
     if not isinstance(frame, pl.DataFrame):
         raise InvalidType(f"bars are checked as a Polars DataFrame, not {type(frame).__name__}")
-    columns = bar_columns(frame)
+    columns = columns or bar_columns(frame)
     problems = _column_problems(frame, columns, require)
     checks: list[tuple[str, pl.Expr]] = []
     if columns is not None:

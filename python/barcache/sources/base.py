@@ -117,8 +117,9 @@ def is_async(fetcher: Any) -> bool:
 def as_argument(value: Any, argument_type: str, *, whole_day: bool = False) -> Any:
     """``value`` (ISO text, date, datetime or pd.Timestamp) as ``argument_type``.
 
-    A zone is kept, and none is added. With ``whole_day`` a value that is a mere day becomes that
-    day's last microsecond (an end, for bars within the day), else its first.
+    A zone is kept, and none is added; only a midnight as text is a mere day. With ``whole_day`` a
+    value that is a mere day becomes that day's last microsecond (an end, for bars within the day),
+    else its first.
 
     Raises:
         InvalidArgument: text that is no ISO date or time, or an unknown ``argument_type``.
@@ -137,7 +138,11 @@ def as_argument(value: Any, argument_type: str, *, whole_day: bool = False) -> A
         )
     moment = as_day_or_moment(value)
     if argument_type == "str" and (isinstance(moment, datetime) or not whole_day):
-        return value if isinstance(value, str) else value.isoformat()
+        if isinstance(value, str):
+            return value
+        if isinstance(moment, datetime) and moment.time() == time.min and not whole_day:
+            return moment.date().isoformat()
+        return value.isoformat()
     if argument_type == "date":
         return moment.date() if isinstance(moment, datetime) else moment
     if not isinstance(moment, datetime):

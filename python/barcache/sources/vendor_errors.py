@@ -34,9 +34,11 @@ _MEANINGS: Final[dict[str, type[SourceError]]] = {
     "InvalidDataError": InvalidBars,
     "ValidationError": InvalidBars,
     "NetworkError": SourceUnavailable,  # RustyBT, ccxt
+    "OperationFailed": SourceUnavailable,  # ccxt: it may succeed another time
+    "YFDataException": SourceUnavailable,  # yfinance: Yahoo is down
     "ConnectionError": SourceUnavailable,  # built in, requests
     "TimeoutError": SourceUnavailable,  # built in
-    "Timeout": SourceUnavailable,  # requests
+    "RequestException": SourceUnavailable,  # requests, curl_cffi
     "ClientConnectionError": SourceUnavailable,  # aiohttp
     "TransportError": SourceUnavailable,  # httpx
     "URLError": SourceUnavailable,  # urllib
