@@ -106,6 +106,10 @@ Result<Cache::Impl::ColdAnswer> Cache::Impl::ReadCold(std::string_view key,
   if (known_misses_.Knows(key, seen) || !ValidateCacheKey(key).ok()) return answer;
   const size_t events_before = events->size();
   BARCACHE_ASSIGN_OR_RETURN(answer.hit, cold_->Read(key, columns, events));
+  if (answer.hit && !newest_.Accept(key, answer.hit->stamp_generation, answer.hit->epoch)) {
+    events->push_back(KeyEvent(EventLevel::kError, "cache_entry_outdated", key));
+    answer.hit.reset();
+  }
   // A read that had something to say did find a row: that is no plain miss.
   if (!answer.hit && events->size() == events_before) known_misses_.Remember(key, seen);
   return answer;

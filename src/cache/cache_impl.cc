@@ -156,11 +156,13 @@ void Cache::Impl::BeforeFork() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
   deferred_mutex_.lock();
   memo.LockForFork();
   known_misses_.LockForFork();
+  newest_.LockForFork();
   pending_.LockForFork();
 }
 
 void Cache::Impl::AfterFork(bool in_child) BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
   pending_.UnlockAfterFork();
+  newest_.UnlockAfterFork();
   known_misses_.UnlockAfterFork();
   memo.UnlockAfterFork();
   deferred_mutex_.unlock();

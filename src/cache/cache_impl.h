@@ -21,6 +21,7 @@
 #include "cache/flight_board.h"
 #include "cache/maintainer.h"
 #include "cache/miss_memo.h"
+#include "cache/newest_memo.h"
 #include "cache/pending_uses.h"
 #include "cache/request_memo.h"
 #include "catalog/catalog.h"
@@ -122,6 +123,7 @@ class Cache::Impl final : public ForkParticipant {
   std::unique_ptr<ColdTier> cold_;
   PendingUses pending_;
   MissMemo known_misses_;
+  NewestMemo newest_;
   Maintainer maintainer_;
   FlightBoard flights_;
 

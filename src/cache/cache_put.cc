@@ -61,6 +61,7 @@ void Cache::Impl::KeepHot(const PutItem& item, const WriteOutcome& outcome, uint
     tier->Erase(item.key);
     return;
   }
+  newest_.Accept(item.key, outcome.generation, outcome.epoch);
   HotEntry entry;
   entry.frame = item.frame;
   entry.companion = put.companion;

@@ -43,6 +43,10 @@ Result<std::optional<ScanHit>> Cache::Impl::Scan(std::string_view key, const Get
       return found.status();
     }
     opened = std::move(*found);
+    if (opened && !newest_.Accept(key, opened->stamp_generation, opened->epoch)) {
+      events.push_back(KeyEvent(EventLevel::kError, "cache_entry_outdated", key));
+      opened.reset();
+    }
   }
   std::optional<ScanHit> hit;
   if (opened) {

@@ -40,6 +40,7 @@ Result<std::optional<ColdScanHit>> ColdTier::OpenScan(std::string_view cache_key
   // A bad entry is healed by the ordinary read; if that finds a good one, it came in between.
   constexpr int kMaxTurns = 4;
   for (int turn = 0; turn < kMaxTurns; ++turn) {
+    const Epoch epoch = catalog_->EpochOf(cache_key);
     const auto found = catalog_->Find(cache_key);
     if (found.ok() && found->has_value()) {
       auto file = directory_.OpenFile((*found)->parquet_path);
@@ -48,7 +49,8 @@ Result<std::optional<ColdScanHit>> ColdTier::OpenScan(std::string_view cache_key
                                                      options_.decode_budget_bytes);
         Verified first = scan->ReadSchema();
         if (first.verdict == Verdict::kGood) {
-          return std::optional<ColdScanHit>(ColdScanHit{std::move(scan), std::move(first.frame)});
+          return std::optional<ColdScanHit>(
+              ColdScanHit{std::move(scan), std::move(first.frame), epoch, first.stamp_generation});
         }
       }
     }

@@ -40,7 +40,8 @@ Result<std::optional<ColdHit>> ColdTier::Read(std::string_view cache_key,
 
     Verified verified = Verify(entry, columns);
     if (verified.verdict == Verdict::kGood) {
-      return std::optional<ColdHit>(ColdHit{std::move(verified.frame), std::move(entry), epoch});
+      return std::optional<ColdHit>(
+          ColdHit{std::move(verified.frame), std::move(entry), epoch, verified.stamp_generation});
     }
     if (verified.verdict == Verdict::kNoSuchColumn) return verified.status;
 

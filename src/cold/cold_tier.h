@@ -47,6 +47,8 @@ struct ColdHit {
   Frame frame;
   EntryInfo entry;
   Epoch epoch;  // Seen before the row was read.
+  // By the file itself, which says it also where the row lost its own; 0: RustyBT wrote it.
+  uint64_t stamp_generation = 0;
 };
 
 class ColdScan;  // cold/cold_scan.h
@@ -55,6 +57,8 @@ class ColdScan;  // cold/cold_scan.h
 struct ColdScanHit {
   std::shared_ptr<const ColdScan> scan;
   Frame frame;
+  Epoch epoch;                    // As in ColdHit.
+  uint64_t stamp_generation = 0;  // Likewise.
 };
 
 struct WriteRequest {

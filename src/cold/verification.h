@@ -30,6 +30,7 @@ struct Verified {
   Frame frame;
   Status status;
   std::string actual_checksum;
+  uint64_t stamp_generation = 0;  // 0: no stamp.
   // Whether the entry is worthless, so that its row goes. An unreadable one stays.
   bool drops() const { return verdict != Verdict::kUnreadable && verdict != Verdict::kGood; }
 };
@@ -37,7 +38,8 @@ struct Verified {
 Verdict VerdictOfDecodeError(ErrorCode code);
 
 // kGood or kWrongKey. A file without a stamp is good only for a row that barcache did not write.
-Verdict CompareStamp(const EntryInfo& entry, const KeyValues& key_values);
+// With kGood, `generation` becomes the stamp's.
+Verdict CompareStamp(const EntryInfo& entry, const KeyValues& key_values, uint64_t* generation);
 
 // Hashes the bytes, decodes these same bytes, and compares the footer with the row.
 Verified VerifyBytes(const EntryInfo& entry, std::span<const uint8_t> bytes,
