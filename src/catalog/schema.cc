@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/failpoint.h"
 #include "base/file_system.h"
 #include "catalog/schema_sql.h"
 
@@ -260,7 +261,9 @@ Result<SchemaState> InspectSchema(SqliteConnection* connection, bool read_only) 
     BARCACHE_RETURN_IF_ERROR(CheckTable(connection, *stored, table.columns));
     any_of_rustybt = true;
   }
-  if (!read_only) BARCACHE_RETURN_IF_ERROR(RefuseForeignTriggers(*connection, objects));
+  if (!read_only && !Mutant("foreign_triggers")) {
+    BARCACHE_RETURN_IF_ERROR(RefuseForeignTriggers(*connection, objects));
+  }
   const auto has = [&](std::string_view name) { return FindObject(objects, name) != nullptr; };
   state.has_cache_tables =
       has("cache_entries") && has("backtest_cache_links") && has("cache_statistics");

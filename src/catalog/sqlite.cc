@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <new>
 
+#include "base/failpoint.h"
+
 namespace barcache {
 
 namespace {
@@ -149,7 +151,7 @@ Status SqliteConnection::Configure(const SqliteOpenOptions& options) {
   sqlite3_extended_result_codes(handle_, 1);
   sqlite3_busy_handler(handle_, &SqliteConnection::OnBusy, this);
   sqlite3_wal_hook(handle_, &SqliteConnection::OnWalCommit, this);
-  if (!options.hardened) return Status();
+  if (!options.hardened || Mutant("no_hardening")) return Status();
   sqlite3_db_config(handle_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_db_config(handle_, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
   sqlite3_db_config(handle_, SQLITE_DBCONFIG_ENABLE_VIEW, 0, nullptr);

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/block_pool.h"
+#include "base/failpoint.h"
 #include "frame/bitmap.h"
 #include "frame/frame_data.h"
 
@@ -220,6 +221,7 @@ int64_t EstimateBytes(const std::vector<FlatColumnShape>& shapes, int64_t num_ro
 
 Result<FlatFrameBuilder> FlatFrameBuilder::Make(const std::vector<FlatColumnShape>& shapes,
                                                 int64_t num_rows, int64_t budget_bytes) {
+  if (Mutant("no_decode_budget")) budget_bytes = INT64_MAX;
   // The exact size below cannot overflow once this estimate is sane.
   if (EstimateBytes(shapes, num_rows) >= (int64_t{1} << 50)) return OverBudget(budget_bytes);
   const size_t rows = static_cast<size_t>(num_rows);

@@ -3,6 +3,8 @@
 
 #include <cstring>
 
+#include "base/failpoint.h"
+
 namespace barcache {
 namespace {
 
@@ -28,6 +30,7 @@ size_t SequenceSize(const uint8_t* bytes, size_t size) {
 }  // namespace
 
 bool IsUtf8(const uint8_t* bytes, size_t size) {
+  if (Mutant("no_utf8_check")) return true;
   size_t i = 0;
   while (i < size) {
     uint64_t word = 0;

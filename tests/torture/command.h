@@ -23,6 +23,9 @@ long Number(const Options& options, const std::string& name, long fallback);
 
 int ForkEnd(const Options& options);
 int ForkStorm(const Options& options);
+int RotCatalog(const Options& options);
+int RotFile(const Options& options);
+int RotImage(const Options& options);
 int StormCheck(const Options& options);
 int StormEnd(const Options& options);
 int StormWorker(const Options& options);

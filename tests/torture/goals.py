@@ -33,4 +33,9 @@ GOALS: tuple[Goal, ...] = (
         "Random sequences of Python calls, with damage to files between them, agree with a model.",
         {"sequences": 300},
     ),
+    Goal(
+        "rot",
+        "Files, catalog and log go bad in every byte; no wrong frame comes out and nothing dies.",
+        {"flips and truncations": 150_000},
+    ),
 )

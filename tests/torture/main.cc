@@ -15,7 +15,8 @@ struct Command {
   int (*run)(const Options& options);
 };
 constexpr Command kCommands[] = {
-    {"fork-end", ForkEnd},   {"fork-storm", ForkStorm},     {"storm-check", StormCheck},
+    {"fork-end", ForkEnd},   {"fork-storm", ForkStorm},     {"rot-catalog", RotCatalog},
+    {"rot-file", RotFile},   {"rot-image", RotImage},       {"storm-check", StormCheck},
     {"storm-end", StormEnd}, {"storm-worker", StormWorker}, {"version", Version},
 };
 

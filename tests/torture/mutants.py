@@ -50,6 +50,26 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant("no_record_baseline", "Statistics are recorded twice.", "cache_test *"),
     Mutant("victims_without_touches", "Victims are chosen without the last uses.", "cache_test *"),
+    Mutant("no_checksum", "A file's hash is not compared with its row.", "part rot"),
+    Mutant("no_stamp_key", "The footer may name another key.", "cold_test HostileRows.RowsThat*"),
+    Mutant(
+        "no_stamp_generation", "The footer may name another put.", "cold_test HostileRows.AFileOf*"
+    ),
+    Mutant("no_stamp_due", "A stamp may be missing.", "cold_test HostileRows.AFileWithout*"),
+    Mutant("no_decode_budget", "A frame may take any memory.", "frame_test ForgedFooter.*"),
+    Mutant("no_utf8_check", "Text need not be text.", "frame_test *Utf8*"),
+    Mutant("follow_links", "Symbolic links are followed.", "base_test FileSystemTest.*"),
+    Mutant("any_kind_of_file", "FIFOs and devices are read.", "base_test FileSystemTest.Only*"),
+    Mutant(
+        "no_file_budget", "A file may be larger than its row says.", "base_test FileSystemTest.*"
+    ),
+    Mutant("no_confinement", "Names may be paths.", "base_test FileSystemTest.*"),
+    Mutant(
+        "foreign_triggers",
+        "Triggers of somebody else run in our transactions.",
+        "catalog_test CatalogSchemaTest.RefusesForeignTriggers",
+    ),
+    Mutant("no_newest_put", "An older put may come back.", "cache_test RestoredTest.*"),
     Mutant("hot_without_limit", "The hot tier evicts nothing.", "hot_test *"),
 )
 
@@ -68,7 +88,13 @@ def _fails(caught_by: str, mutant: str) -> tuple[bool, str]:
     """Whether it fails, and the end of what it said."""
     environment = {**os.environ, "BARCACHE_MUTANT": mutant}
     done = subprocess.run(
-        _command(caught_by), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600
+        _command(caught_by),
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=600,
     )
     text = done.stdout + done.stderr
     # A filter that names no test passes everything, and argparse's 2 is a typing error here.
