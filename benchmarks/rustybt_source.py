@@ -15,6 +15,8 @@ import types
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from barcache.bench.contenders import TwoTier
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -55,3 +57,14 @@ def load(build_directory: Path) -> Any:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="rustybt")
     return importlib.import_module("rustybt.data.polars.cache_manager")
+
+
+class RustyBT(TwoTier):
+    name = "RustyBT"
+    about = (
+        "its own CacheManager, logging switched off; cold: SHA-256 verified; each hit and each put "
+        "commits to SQLite and waits for the disk"
+    )
+
+    def __init__(self, build_directory: Path) -> None:
+        super().__init__(load(build_directory).CacheManager)

@@ -3,16 +3,34 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
+from barcache import CacheManager
+from barcache.bench import (
+    children,
+    contenders,
+    entries_case,
+    frames,
+    goals,
+    large_catalog,
+    measure,
+    plot,
+    process_cases,
+    runner,
+)
+from barcache.bench import report as tables
+from barcache.bench.figures import Figure, Setting
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks import contenders, frames, measure, report, run
+from benchmarks import report, run, rustybt_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,17 +146,18 @@ def test_contenders_of_the_package_alone(tmp_path: Path) -> None:
 
 
 def test_absent_peers_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, "diskcache", None)
-    monkeypatch.setitem(sys.modules, "joblib", None)
-    monkeypatch.setitem(sys.modules, "arcticdb", None)
+    for name in ("diskcache", "joblib", "arcticdb"):
+        monkeypatch.setitem(sys.modules, name, None)
 
     def no_download(_: Path) -> Any:
         raise RuntimeError("pip could not download")
 
     monkeypatch.setattr("benchmarks.rustybt_source.load", no_download)
-    present, absent = contenders.all_contenders(tmp_path)
+    more = run.plan(tmp_path, quick=True).more_contenders
+    present, absent = contenders.all_contenders(more)
     assert set(absent) == {"RustyBT", "diskcache", "joblib", "ArcticDB"}
     assert "pip could not download" in absent["RustyBT"]
+    assert absent["joblib"] == 'joblib is not installed: pip install "barcache[bench]"'
     assert present[0].name == "barcache"
 
 
@@ -154,6 +173,7 @@ def results_by_hand() -> report.Results:
 
     return {
         "date": "2026-01-31",
+        "seconds": 300.0,
         "machine": {
             "processor": "A & B",
             "processors": 2,
@@ -170,6 +190,7 @@ def results_by_hand() -> report.Results:
         "contenders": {"barcache": "ours", "RustyBT": "theirs"},
         "absent": {"joblib": "not installed"},
         "file_sizes": {"252": {"barcache": 9000}},
+        "figures": [],
         "measurements": [
             one("hot", "barcache", 0.5, 1),
             one("hot", "RustyBT", 2000.0, 0.00025),
@@ -180,7 +201,7 @@ def results_by_hand() -> report.Results:
 
 
 def test_the_table() -> None:
-    assert report.table(results_by_hand()) == [
+    assert tables.table(results_by_hand()) == [
         ["operation", "rows", "barcache", "RustyBT"],
         ["hot hit", "252", "0.5 us", "2 ms (4000x)"],
         ["put", "252", "250 us", "1.5 s (0.5x)"],
@@ -193,8 +214,8 @@ def test_page_and_plot() -> None:
     page = report.page(results_by_hand())
     for text in ("2 warm-up rounds, 10 counted", "joblib: not installed", "A & B", "9,000 bytes"):
         assert text in page
-    plot = ET.fromstring(report.plot(results_by_hand()))
-    assert "A & B" in "".join(plot.itertext())
+    drawn = ET.fromstring(plot.svg(plot.draw(results_by_hand())))
+    assert "A & B" in "".join(drawn.itertext())
 
 
 def test_readme_block_is_replaced_and_nothing_else() -> None:
@@ -211,7 +232,256 @@ def test_readme_block_is_replaced_and_nothing_else() -> None:
 
 
 def test_every_size_of_the_full_run_has_enough_rounds() -> None:
-    assert set(run.EFFORTS) == {252, 100_000, 2_000_000}
-    for effort in run.EFFORTS.values():
+    assert set(runner.EFFORTS) == {252, 100_000, 2_000_000}
+    for effort in runner.EFFORTS.values():
         assert effort.warm_up >= 2
         assert effort.rounds >= 9
+
+
+# --- goals
+
+
+def results_that_are(value: float) -> report.Results:
+    """Every ratio, time and figure has this value."""
+    results = results_by_hand()
+    results["measurements"] = [
+        {
+            "operation": operation,
+            "rows": rows,
+            "contender": contender,
+            "median_us": value,
+            "barcache_ratio": value,
+        }
+        for operation in contenders.OPERATIONS
+        for rows in (252, 100_000, 2_000_000)
+        for contender in ("barcache", "dict + clone", "polars Parquet", "diskcache")
+    ]
+    results["file_sizes"] = {
+        str(rows): {"barcache": 1000 * value, "RustyBT": 1000} for rows in (252, 100_000, 2_000_000)
+    }
+    names = [
+        f"put at the limit, {policy}, {entries} entries"
+        for policy in entries_case.POLICIES
+        for entries in ("1 000", "1 000 000")
+    ]
+    names += [
+        "miss, the catalog is asked",
+        "hot hit beside a writer by one without",
+        "open until the first hit, 1 000 000 entries",
+        "lookup_cache, 1 000 000 entries",
+        "get_cache_statistics, 1 000 000 entries",
+        "memory of the catalog an entry, 1 000 000 entries",
+        "loop of 500 cold gets by get_many",
+        "memory of a full hot tier by its limit, 252 rows",
+        "memory of a full hot tier by its limit, 100000 rows",
+        "import barcache after polars",
+    ]
+    results["figures"] = [{"name": name, "value": value, "unit": "x"} for name in names]
+    return results
+
+
+def test_goals_are_met_or_not_by_the_numbers() -> None:
+    def verdicts(value: float) -> dict[str, str]:
+        return {row[0]: row[3] for row in goals.goal_table(results_that_are(value))[1:]}
+
+    tiny, huge = verdicts(0.01), verdicts(1000.0)
+    flat = {what for what in tiny if what.startswith("put at the limit")}
+    assert len(flat) == 5
+    upside_down = {"loop of 500 cold gets"}
+    bands = {what for what in tiny if what.startswith("memory of a full hot tier")}
+    for what in set(tiny) - upside_down - bands:
+        assert tiny[what] == "yes", what
+        assert huge[what] == ("yes" if what in flat else "**no**"), what
+    assert tiny["loop of 500 cold gets"] == "**no**"
+    assert huge["loop of 500 cold gets"] == "yes"
+    assert {tiny[what] for what in bands} == {huge[what] for what in bands} == {"**no**"}
+    assert {verdicts(1.04)[what] for what in bands} == {"yes"}
+    assert {verdicts(0.94)[what] for what in bands} == {"**no**"}
+
+
+def test_growth_is_the_last_by_the_first() -> None:
+    results = results_that_are(100.0)
+    for one in results["figures"]:
+        if one["name"] == "put at the limit, size, 1 000 000 entries":
+            one["value"] = 131.0
+    rows = {row[0]: row for row in goals.goal_table(results)}
+    assert rows["put at the limit, size, 1 000 000 entries"][2:] == ["1.31 x", "**no**"]
+    assert rows["put at the limit, lru, 1 000 000 entries"][2:] == ["1 x", "yes"]
+
+
+def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
+    empty = {**results_by_hand(), "measurements": [], "file_sizes": {}, "figures": []}
+    assert {tuple(row[2:]) for row in goals.goal_table(empty)[1:]} == {("not measured", "")}
+
+
+# --- cases
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> Setting:
+    return Setting(tmp_path, quick=True, progress=lambda _: None)
+
+
+def test_a_large_catalog_is_one_that_barcache_takes_for_its_own(tmp_path: Path) -> None:
+    made = large_catalog.make(tmp_path / "made", 400)
+    with made.open() as cache:
+        assert len(cache) == 401
+        assert cache.get_cached_data(large_catalog.REAL_KEY).equals(frames.bars(252))
+        rows = cache.entry_infos()
+        found = cache.check()
+    assert not found["totals_differ"]
+    assert not found["catalog_damaged"]
+    assert found["missing_files"] == []
+    assert found["orphan_files"] == []
+    assert all(row["generation"] and row["request"] for row in rows if row["cache_key"] != "bars")
+    assert len(made.full_files) == 400  # So few that evictions can reach each of them.
+
+
+def test_puts_at_the_limit_evict_under_every_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries_case, "WARM_UP_PUTS", 1)
+    monkeypatch.setattr(entries_case, "BATCHES", 2)
+    monkeypatch.setattr(entries_case, "PUTS_PER_BATCH", 2)
+    catalogs = [large_catalog.make(tmp_path / str(count), count) for count in (150, 300)]
+    for policy in entries_case.POLICIES:
+        with catalogs[0].open() as cache:
+            before = cache._total_size_bytes()
+        figures = {one.name: one.value for one in entries_case.limit_figures(catalogs, policy)}
+        assert figures[f"put at the limit, {policy}, 150 entries"] > 0
+        assert figures[f"put at the limit, {policy}, 300 entries, slowest"] > 0
+        with catalogs[0].open() as cache:
+            assert cache._total_size_bytes() <= before
+    share = entries_case._full_victims(catalogs)
+    assert 0.5 < share.value <= 1.0
+
+
+def test_asked_misses_and_many(setting: Setting) -> None:
+    figures = process_cases.asked_misses(setting) + process_cases.many_at_once(setting)
+    values = {one.name: one.value for one in figures}
+    assert values["miss, the catalog is asked"] > 0
+    assert values["get_many of 50 cold entries"] > 0
+    assert not any("500" in name for name in values)  # What a quick run did decides no goal.
+
+
+def test_the_writer_writes_while_hits_are_counted(setting: Setting) -> None:
+    values = {one.name: one.value for one in process_cases.beside_a_writer(setting)}
+    assert values["hot hit beside a writer"] > 0
+    assert 20 < values["puts of that writer"] < 200
+
+
+def test_no_process_is_left_behind(tmp_path: Path) -> None:
+    with children.children(2, "count_hits", directory=str(tmp_path), key="a", seconds=1) as two:
+        processes = [one._process for one in two]
+    assert [process.poll() for process in processes] == [0, 0]
+    started: list[children.Child] = []
+
+    def interrupted() -> None:
+        with children.children(1, "write_puts", directory=str(tmp_path), per_second=50) as writers:
+            started.extend(writers)
+            writers[0].tell("go")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert started[0]._process.poll() == 0
+
+
+def test_a_task_that_fails_says_why(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="absent is a miss"):
+        children.ask("first_hit", directory=str(tmp_path), key="absent")
+
+
+def test_tasks_in_fresh_processes(tmp_path: Path) -> None:
+    keys = [f"bars{number}" for number in range(30)]
+    with CacheManager(tmp_path / "metadata.db", tmp_path / "cache") as cache:
+        cache.put_many(dict.fromkeys(keys, frames.bars(252)), dataset_id=1)
+    where = str(tmp_path)
+    opened = children.ask("first_hit", directory=where, key="bars1")
+    assert 0 < opened["open_ms"] < opened["ms"]
+    assert children.ask("catalog_memory", directory=where, key="bars1")["bytes"] > 0
+    held = children.ask("hot_memory", directory=where, keys=keys, budget_mb=0.2)
+    assert 0.1 < held["charged_bytes"] / (0.2 * 1024 * 1024) <= 1
+
+
+def test_the_directory_is_removed_also_when_a_case_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(setting: Setting) -> list[Figure]:
+        (setting.directory / "left").write_text("x")
+        raise ValueError("no")
+
+    monkeypatch.setitem(runner.CASES, "import", runner.CaseOfFigures("fails", 1, fails))
+    with pytest.raises(ValueError, match="no"):
+        runner.run(runner.Plan(operations=(), cases=("import",)), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- the command
+
+
+def bench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
+    return subprocess.run(
+        [sys.executable, "-m", "barcache", "bench", *arguments],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        cwd=cwd,
+        env=environment,
+        timeout=60,
+    )
+
+
+QUICK = ("--quick", "--operation", "hot", "--operation", "miss", "--rows", "252")
+
+
+def test_the_command_prints_tables_and_writes_a_plot(tmp_path: Path) -> None:
+    from PIL import Image
+
+    done = bench(*QUICK, "--plot", "times.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "hot hit\t252\t" in done.stdout
+    assert "hot hit, 252 rows\t<= 1 x dict lookup + clone\t" in done.stdout
+    assert "252 rows: 5 warm-up rounds, 30 counted" in done.stderr
+    assert "load average" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["times.png"]
+    with Image.open(tmp_path / "times.png") as image:
+        assert image.size[0] > 400
+        colours = {colour for _, colour in image.getcolors(1 << 20)}
+    assert (0x0B, 0x6E, 0x4F) in colours  # barcache's bars.
+
+
+def test_the_command_prints_json_and_a_plot_as_svg(tmp_path: Path) -> None:
+    done = bench(*QUICK, "--json", "--plot", "times.svg", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {one["operation"] for one in found["measurements"]} == {"hot", "miss"}
+    assert found["effort"] == {"252": {"warm_up": 5, "rounds": 30}}
+    assert found["figures"] == []
+    assert "hot hit, 252 rows" in (tmp_path / "times.svg").read_text()
+
+
+def test_the_command_refuses_before_it_measures(tmp_path: Path) -> None:
+    assert bench("--plot", "times.pdf", cwd=tmp_path).returncode == 2
+    assert "no directory" in bench("--plot", "nowhere/times.svg", cwd=tmp_path).stderr
+    assert bench("--directory", "nowhere", cwd=tmp_path).returncode == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plot_as_png_without_pillow_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from barcache.cli import main
+
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    assert main(["bench", "--plot", str(tmp_path / "times.png")]) == 1
+    assert 'pip install "barcache[bench]"' in capsys.readouterr().err
+
+
+def test_the_commands_choices_are_what_there_is_to_measure() -> None:
+    from barcache.cli.bench import CASES, OPERATIONS
+
+    assert contenders.OPERATIONS == OPERATIONS
+    assert tuple(runner.CASES) == CASES
+    assert rustybt_source.RustyBT.name == "RustyBT"

@@ -18,6 +18,7 @@ import click
 
 from barcache import __version__
 from barcache.cli.arguments import Age, Location, Size, location_options, required
+from barcache.cli.bench import bench
 from barcache.cli.describe import describe_entry, describe_request, parsed_request
 from barcache.cli.output import (
     Column,
@@ -349,6 +350,8 @@ def clear(
         say(f"{removed} entries removed")
     return 0
 
+
+barcache.add_command(bench)
 
 _VERDICT_STYLES = {"ok": "green", "note": "cyan", "warn": "yellow", "fail": "bold red"}
 

@@ -14,13 +14,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 OPERATIONS = ("hot", "cold", "put", "miss")
@@ -54,10 +54,11 @@ class Contender:
     about = ""
 
     def cases(self, directory: Path, frame: pl.DataFrame) -> dict[str, Case]:
+        """What can be timed, by operation. Opens what it needs in `directory`."""
         raise NotImplementedError
 
     def close(self) -> None:
-        pass
+        """Closes what `cases` opened."""
 
 
 class TwoTier(Contender):
@@ -118,19 +119,6 @@ class BarcacheFull(Barcache):
 
     def cases(self, directory: Path, frame: pl.DataFrame) -> dict[str, Case]:
         return {"put": super().cases(directory, frame)["put"]}
-
-
-class RustyBT(TwoTier):
-    name = "RustyBT"
-    about = (
-        "its own CacheManager, logging switched off; cold: SHA-256 verified; each hit and each put "
-        "commits to SQLite and waits for the disk"
-    )
-
-    def __init__(self, build_directory: Path) -> None:
-        from benchmarks import rustybt_source
-
-        super().__init__(rustybt_source.load(build_directory).CacheManager)
 
 
 class DictClone(Contender):
@@ -275,12 +263,20 @@ class ArcticDB(Contender):
         self._library = None
 
 
-def all_contenders(build_directory: Path) -> tuple[list[Contender], dict[str, str]]:
-    """Those that can run here, barcache first, and why the others cannot."""
-    makers: dict[str, Callable[[], Contender]] = {
+Maker = Callable[[], Contender]
+
+
+def all_contenders(
+    more: Mapping[str, Maker] | None = None,
+) -> tuple[list[Contender], dict[str, str]]:
+    """Those that can run here, barcache first, and why the others cannot.
+
+    `more` are contenders that only the caller knows; they come after barcache.
+    """
+    makers: dict[str, Maker] = {
         "barcache": Barcache,
         "barcache, full": BarcacheFull,
-        "RustyBT": lambda: RustyBT(build_directory),
+        **(more or {}),
         "dict + clone": DictClone,
         "polars Parquet": PolarsParquet,
         "polars + SHA-256": PolarsParquetHashed,
@@ -293,8 +289,10 @@ def all_contenders(build_directory: Path) -> tuple[list[Contender], dict[str, st
     for name, make in makers.items():
         try:
             present.append(make())
-        except (ImportError, RuntimeError, OSError) as error:
+        except ModuleNotFoundError as error:
             if name.startswith("barcache"):
                 raise
+            absent[name] = f'{error.name} is not installed: pip install "barcache[bench]"'
+        except (ImportError, RuntimeError, OSError) as error:
             absent[name] = f"{type(error).__name__}: {error}"
     return present, absent

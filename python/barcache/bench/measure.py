@@ -18,7 +18,7 @@ import polars as pl
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks.contenders import Case
+    from barcache.bench.contenders import Case
 
 _SAMPLE_US = 2000.0
 _MOST_CALLS = 2000
@@ -48,6 +48,7 @@ class Measurement:
     calls_per_sample: int
 
     def as_json(self) -> dict[str, Any]:
+        """The fields, five digits of each number."""
         return {
             key: float(f"{value:.5g}") if isinstance(value, float) else value
             for key, value in asdict(self).items()
@@ -97,16 +98,20 @@ def interleaved(
     rows: int,
     cases: dict[str, Case],
     effort: Effort,
-    progress: Callable[[str], None],
+    progress: Callable[[float], None],
 ) -> list[Measurement]:
-    """Times all cases of one operation. `cases` holds one named 'barcache'."""
+    """Times all cases of one operation. `cases` holds one named 'barcache'.
+
+    `progress` is called now and then with the share that is done.
+    """
     most = _MOST_PUTS if operation == "put" else _MOST_CALLS
     calls = {name: _calls_per_sample(case, most) for name, case in cases.items()}
     samples: dict[str, list[float]] = {name: [] for name in cases}
     names = list(cases)
-    for round_number in range(effort.warm_up + effort.rounds):
-        if round_number % max(1, (effort.warm_up + effort.rounds) // 20) == 0:
-            progress(f"{operation} {rows} rows: round {round_number}")
+    all_rounds = effort.warm_up + effort.rounds
+    for round_number in range(all_rounds):
+        if round_number % max(1, all_rounds // 20) == 0:
+            progress(round_number / all_rounds)
         gc.collect()
         # Who comes first changes from round to round: nobody always follows the same neighbour.
         turn = round_number % len(names)
