@@ -131,7 +131,7 @@ Status Epochs::MapFile() {
     BARCACHE_ASSIGN_OR_RETURN(const bool good, OpenExisting(&fd));
     if (good) return MapDescriptor(std::move(fd));
     if (mode_ == EpochsMode::kReadOnly) return Status();
-    BARCACHE_RETURN_IF_ERROR(fd.valid() ? ReplaceUnusable(fd) : MakeFile(false));
+    BARCACHE_RETURN_IF_ERROR(fd.valid() ? ReplaceUnusable(fd) : MakeFile());
   }
   return Status(
       ErrorCode::kBusy,
@@ -168,34 +168,51 @@ Result<bool> Epochs::OpenExisting(FileDescriptor* fd) const {
   return version == kVersion && bucket_count == kBucketCount && status.st_size == sizeof(Region);
 }
 
-// Makes a whole file under another name first: nobody ever sees half of one.
-Status Epochs::MakeFile(bool replace) const {
-  const std::string draft = path_ + ".new-" + RandomHex32();
-  FileDescriptor fd(open(draft.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!fd.valid()) return StatusFromErrno(errno, "create", draft);
-  const auto fail = [&](int error, std::string_view what) {
-    unlink(draft.c_str());
-    return StatusFromErrno(error, what, draft);
-  };
-  if (const int error = posix_fallocate(fd.get(), 0, sizeof(Region)); error != 0) {
-    return fail(error, "allocate");
-  }
-  void* memory = mmap(nullptr, sizeof(Region), PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
-  if (memory == MAP_FAILED) return fail(errno, "map");
+// Makes the content of a new file whole; errno, or 0.
+int Epochs::FillNewFile(int fd) {
+  Failpoint("epochs.drafting");
+  if (const int error = posix_fallocate(fd, 0, sizeof(Region)); error != 0) return error;
+  void* memory = mmap(nullptr, sizeof(Region), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (memory == MAP_FAILED) return errno;
   static_cast<Region*>(memory)->Initialize();
   munmap(memory, sizeof(Region));
-  if (fsync(fd.get()) != 0) return fail(errno, "sync");
-  if (replace) {
-    return rename(draft.c_str(), path_.c_str()) == 0 ? Status() : fail(errno, "rename");
-  }
-  int error = link(draft.c_str(), path_.c_str()) == 0 ? 0 : errno;
-  if (error == EPERM || error == EOPNOTSUPP || error == EMLINK) {  // No hard links here.
-    error = renameat2(AT_FDCWD, draft.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE) == 0
-                ? 0
-                : errno;
+  const int error = fsync(fd) == 0 ? 0 : errno;
+  Failpoint("epochs.drafted");
+  return error;
+}
+
+// Nobody ever sees half of a file: it is made without a name, then linked into place, so that a
+// kill leaves nothing. Where a file system has no such files, a draft has a name of its own.
+Status Epochs::MakeFile() const {
+  const std::string folder = path_.substr(0, path_.rfind('/') + 1);
+  FileDescriptor fd(open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  if (!fd.valid()) return MakeFileByDraft(path_ + ".new-" + RandomHex32(), false);
+  int error = FillNewFile(fd.get());
+  if (error != 0) return StatusFromErrno(error, "make", path_);
+  const std::string source = "/proc/self/fd/" + std::to_string(fd.get());
+  error =
+      linkat(AT_FDCWD, source.c_str(), AT_FDCWD, path_.c_str(), AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
+  if (error == 0 || error == EEXIST) return Status();
+  return MakeFileByDraft(path_ + ".new-" + RandomHex32(), false);  // Without /proc, say.
+}
+
+Status Epochs::MakeFileByDraft(const std::string& draft, bool replace) const {
+  FileDescriptor fd(open(draft.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!fd.valid()) return StatusFromErrno(errno, "create", draft);
+  int error = FillNewFile(fd.get());
+  if (error == 0 && replace) {
+    error = rename(draft.c_str(), path_.c_str()) == 0 ? 0 : errno;
+    if (error == 0) return Status();
+  } else if (error == 0) {
+    error = link(draft.c_str(), path_.c_str()) == 0 ? 0 : errno;
+    if (error == EPERM || error == EOPNOTSUPP || error == EMLINK) {  // No hard links here.
+      error = renameat2(AT_FDCWD, draft.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE) == 0
+                  ? 0
+                  : errno;
+    }
   }
   unlink(draft.c_str());
-  return error == 0 || error == EEXIST ? Status() : StatusFromErrno(error, "link", path_);
+  return error == 0 || error == EEXIST ? Status() : StatusFromErrno(error, "make", path_);
 }
 
 Status Epochs::ReplaceUnusable(const FileDescriptor& fd) const {
@@ -209,7 +226,11 @@ Status Epochs::ReplaceUnusable(const FileDescriptor& fd) const {
   struct stat opened{};
   const bool same = stat(path_.c_str(), &named) == 0 && fstat(fd.get(), &opened) == 0 &&
                     named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
-  return same ? MakeFile(true) : Status();
+  if (!same) return Status();
+  // Under the lock there is one draft at most; one of a killed process is in the way.
+  const std::string draft = path_ + ".new";
+  unlink(draft.c_str());
+  return MakeFileByDraft(draft, true);
 }
 
 Status Epochs::MapDescriptor(FileDescriptor fd) {
@@ -309,14 +330,20 @@ void Epochs::Unlock() {
 }
 
 void Epochs::MarkOdd(const std::vector<size_t>& buckets) {
-  if (Mutant("no_change_counted")) return;
+  if (Mutant("no_change_counted") || Mutant("no_odd_epochs")) return;
   locked_->region->committing.store(1);
-  for (const size_t bucket : buckets) locked_->region->buckets[bucket].fetch_add(1);
+  for (const size_t bucket : buckets) {
+    if (bucket == buckets[buckets.size() / 2]) Failpoint("epochs.marking_odd");
+    locked_->region->buckets[bucket].fetch_add(1);
+  }
 }
 
 void Epochs::MarkEven(const std::vector<size_t>& buckets) {
   if (Mutant("no_change_counted")) return;
-  for (const size_t bucket : buckets) locked_->region->buckets[bucket].fetch_add(1);
+  for (const size_t bucket : buckets) {
+    if (bucket == buckets[buckets.size() / 2]) Failpoint("epochs.marking_even");
+    locked_->region->buckets[bucket].fetch_add(Mutant("no_odd_epochs") ? 2 : 1);
+  }
   locked_->region->committing.store(0);
 }
 
@@ -326,6 +353,7 @@ void Epochs::Mend(File* file) {
     for (auto& bucket : region.buckets) {
       if ((bucket.load() & 1) != 0) bucket.fetch_add(1);
     }
+    Failpoint("epochs.mending");
     region.committing.store(0);
   }
   if (region.begun.load() == region.ended.load()) return;

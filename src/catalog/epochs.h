@@ -6,7 +6,7 @@
 // The write lock is an open-file-description lock on the file: unlike SQLite's POSIX locks it
 // belongs to this object, not to the process.
 //
-// The file is made complete under another name and then linked into place. A file that is no good
+// The file is made complete without a name and then linked into place. A file that is no good
 // (wrong size or magic) is replaced, under its lock, by a new one; whoever still maps the old one
 // notices by its inode, at the latest when it writes. Every file starts its counters at a random
 // value, so that an epoch of one file never equals an epoch of another.
@@ -77,7 +77,9 @@ class Epochs {
   Epochs(std::string path, EpochsMode mode);
   Status MapFile() BARCACHE_REQUIRES(map_mutex_);
   Result<bool> OpenExisting(FileDescriptor* fd) const;
-  Status MakeFile(bool replace) const;
+  static int FillNewFile(int fd);
+  Status MakeFile() const;
+  Status MakeFileByDraft(const std::string& draft, bool replace) const;
   Status ReplaceUnusable(const FileDescriptor& fd) const;
   Status MapDescriptor(FileDescriptor fd) BARCACHE_REQUIRES(map_mutex_);
   void MapPrivate() BARCACHE_REQUIRES(map_mutex_);

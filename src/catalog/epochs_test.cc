@@ -2,6 +2,8 @@
 #include "catalog/epochs.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -107,6 +109,24 @@ TEST(EpochsTest, ReplacesAFileThatIsNoGood) {
     EXPECT_EQ(status.st_mode & 0777, 0600u);
     std::filesystem::remove(folder.file("e"));
   }
+  for (const auto& file : std::filesystem::directory_iterator(folder.file(""))) {
+    ADD_FAILURE() << "left behind: " << file.path();
+  }
+}
+
+TEST(EpochsTest, AProcessKilledWhileItMakesTheFileLeavesNothing) {
+  TestFolder folder;
+  const pid_t child = fork();
+  if (child == 0) {
+    const rlimit limit{4096, 4096};  // A file that grows beyond gets its writer killed.
+    setrlimit(RLIMIT_FSIZE, &limit);
+    static_cast<void>(Epochs::Open(folder.file("e"), EpochsMode::kShared));
+    _exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status));
+  EXPECT_EQ(WTERMSIG(status), SIGXFSZ);
   for (const auto& file : std::filesystem::directory_iterator(folder.file(""))) {
     ADD_FAILURE() << "left behind: " << file.path();
   }
