@@ -139,6 +139,21 @@ int Sync(int fd) {
   return 0;
 }
 
+// Makes what was written to a file survive a power cut. Never retried: after a failed fsync the
+// kernel may have dropped the pages.
+int SyncBytes(int fd) {
+  const int error = Sync(fd);
+  Failpoint("file.synced");
+  return error;
+}
+
+// Makes the names in a directory survive a power cut.
+int SyncNames(int fd) {
+  const int error = Sync(fd);
+  Failpoint("directory.synced");
+  return error;
+}
+
 // A delayed write error may first show up here. EINTR: Linux has closed it all the same.
 int CloseChecked(FileDescriptor* fd) {
   return ::close(fd->Release()) != 0 && errno != EINTR ? errno : 0;
@@ -166,6 +181,7 @@ Status MakeOneDirectory(const std::string& path) {
     if (error == EEXIST && IsDirectory(path)) return {};
     return StatusFromErrno(error, "make directory", path);
   }
+  Failpoint("directory.made");
   SyncParent(path);
   return {};
 }
@@ -293,12 +309,13 @@ Status Directory::CreateFile(const std::string& name, std::span<const uint8_t> b
                              bool durable) const {
   if (!IsConfinedName(name)) return RefuseName(name);
   BARCACHE_ASSIGN_OR_RETURN(FileDescriptor fd, NewFile(name));
+  Failpoint("file.created");
   const char* action = "write";
   int error = WriteAll(fd.get(), bytes);
+  Failpoint("file.written");
   if (error == 0 && durable) {
-    // Never retried: after a failed fsync the kernel may have dropped the pages.
     action = "sync";
-    error = Sync(fd.get());
+    error = SyncBytes(fd.get());
   }
   if (error == 0) {
     action = "close";
@@ -306,7 +323,7 @@ Status Directory::CreateFile(const std::string& name, std::span<const uint8_t> b
   }
   if (error == 0 && durable) {
     action = "sync the directory of";
-    error = Sync(fd_.get());
+    error = SyncNames(fd_.get());
   }
   if (error == 0) return {};
   ::unlinkat(fd_.get(), name.c_str(), 0);
@@ -324,14 +341,15 @@ Result<std::string> Directory::WriteFileAtomically(const std::function<std::stri
                                                    bool durable) const {
   const std::string temp_name = ".tmp-" + RandomHex32();
   BARCACHE_ASSIGN_OR_RETURN(FileDescriptor fd, NewFile(temp_name));
+  Failpoint("file.created");
   const char* action = "write";
   std::string victim = temp_name;  // What a failure has to take away again.
   int error = WriteAll(fd.get(), bytes);
+  Failpoint("file.written");
   const std::string name = final_name();
   if (error == 0 && durable) {
-    // Never retried: after a failed fsync the kernel may have dropped the pages.
     action = "sync";
-    error = Sync(fd.get());
+    error = SyncBytes(fd.get());
   }
   if (error == 0) {
     action = "close";
@@ -345,10 +363,11 @@ Result<std::string> Directory::WriteFileAtomically(const std::function<std::stri
     action = "rename";
     if (::renameat(fd_.get(), temp_name.c_str(), fd_.get(), name.c_str()) != 0) error = errno;
   }
+  Failpoint("file.renamed");
   if (error == 0 && durable) {
     action = "sync the directory of";
     victim = name;
-    error = Sync(fd_.get());
+    error = SyncNames(fd_.get());
   }
   if (error == 0) return name;
   ::unlinkat(fd_.get(), victim.c_str(), 0);
@@ -365,9 +384,11 @@ Status Directory::RemoveFile(const std::string& name) const {
   if (!S_ISREG(info.st_mode) && !S_ISLNK(info.st_mode)) {
     return LeftInPlace(PathInside(path_, name));
   }
+  Failpoint("file.unlinking");
   if (::unlinkat(fd_.get(), name.c_str(), 0) != 0 && errno != ENOENT) {
     return StatusFromErrno(errno, "remove", PathInside(path_, name));
   }
+  Failpoint("file.unlinked");
   return {};
 }
 

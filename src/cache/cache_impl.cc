@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "barcache/cache_key.h"
+#include "base/failpoint.h"
 
 namespace barcache {
 namespace {
@@ -133,6 +134,7 @@ Status Cache::Impl::Close() {
   maintainer_.Stop();
   flights_.Close();
   Status status = Flush();
+  Failpoint("cache.flushed");
   if (options.record_on_close && !options.read_only) {
     EventBuffer events;
     const Status recorded = WriteDailyStatistics(&events);
@@ -141,6 +143,7 @@ Status Cache::Impl::Close() {
   }
   hot_tier()->Clear();
   recycled_.reset();
+  Failpoint("cache.closing");
   // Closes every connection; the last one to leave moves the log into the database.
   catalog->BeforeFork();
   catalog->AfterFork(false);

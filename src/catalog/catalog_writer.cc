@@ -11,6 +11,7 @@ namespace barcache {
 namespace {
 
 constexpr char kBegin[] = "BEGIN IMMEDIATE";
+constexpr char kNothing[] = "SELECT 1";
 constexpr char kCommit[] = "COMMIT";
 constexpr char kRollback[] = "ROLLBACK";
 constexpr char kReadForeign[] = "SELECT foreign_changes FROM barcache_totals WHERE id = 1";
@@ -102,9 +103,11 @@ Result<CatalogWriter> Catalog::BeginWrite() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
   BARCACHE_RETURN_IF_ERROR(impl_->EnsureWriter());
   SqliteConnection* connection = impl_->writer.get();
   {
-    BARCACHE_ASSIGN_OR_RETURN(StatementUse begin, connection->Use(kBegin));
+    BARCACHE_ASSIGN_OR_RETURN(StatementUse begin,
+                              connection->Use(Mutant("no_transaction") ? kNothing : kBegin));
     BARCACHE_RETURN_IF_ERROR(begin->Run());
   }
+  Failpoint("catalog.begun");
   state->connection = connection;
   state->total_changes_before = connection->total_changes();
   BARCACHE_ASSIGN_OR_RETURN(StatementUse read, connection->Use(kReadForeign));
@@ -153,10 +156,15 @@ Status CatalogWriter::CommitTransaction() {
     std::ranges::sort(buckets);
     buckets.erase(std::unique(buckets.begin(), buckets.end()), buckets.end());
   }
-  BARCACHE_ASSIGN_OR_RETURN(StatementUse commit, state_->Use(kCommit));
+  BARCACHE_ASSIGN_OR_RETURN(StatementUse commit,
+                            state_->Use(Mutant("no_transaction") ? kNothing : kCommit));
+  Failpoint("catalog.changed");
   if (!buckets.empty()) epochs->MarkOdd(buckets);
+  Failpoint("catalog.marked_odd");
   const Status status = commit->Run();
+  Failpoint("catalog.committed");
   if (!buckets.empty()) epochs->MarkEven(buckets);
+  Failpoint("catalog.marked_even");
   state_->catalog->wal_pages.store(connection->wal_pages(), std::memory_order_relaxed);
   return status;
 }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "barcache/cache_key.h"
+#include "base/failpoint.h"
 #include "base/sha256.h"
 #include "cold/cold_events.h"
 #include "cold/cold_tier.h"
@@ -64,7 +65,7 @@ Status ColdTier::CheckFiles(const std::vector<EntryInfo>& entries, bool repair, 
     }
     if (clock_->WallSeconds() - file.modified_s < kOrphanGraceSeconds) continue;
     report->orphan_files.push_back(file.name);
-    if (!repair) continue;
+    if (!repair || Mutant("repair_keeps_orphans")) continue;
     // Under the writer lock nobody can give the file a row between the look and the unlink.
     BARCACHE_ASSIGN_OR_RETURN(const CatalogWriter writer, catalog_->BeginWrite());
     if (key) {

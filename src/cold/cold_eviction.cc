@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/failpoint.h"
 #include "cold/cold_events.h"
 #include "cold/cold_tier.h"
 #include "cold/evict_rows.h"
@@ -83,6 +84,10 @@ Result<WriteOutcomes> ColdTier::Commit(const std::vector<WriteRequest>& requests
   // Reading the counters after the commit could hide a replacement that somebody made since.
   for (size_t i = 0; i < entries.size(); ++i) {
     result.outcomes[i].epoch = writer.EpochAfterCommit(entries[i].cache_key);
+  }
+  if (Mutant("files_before_rows")) {
+    for (const auto& [key, path] : leftovers) UnlinkOwned(key, path, events);
+    static_cast<void>(Unlink(eviction.victims, events));
   }
   const Status committed = CommitAndRelease(std::move(writer));
   touches.Settle(committed.ok());

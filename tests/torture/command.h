@@ -23,9 +23,11 @@ long Number(const Options& options, const std::string& name, long fallback);
 
 int ForkEnd(const Options& options);
 int ForkStorm(const Options& options);
+int Kills(const Options& options);
 int RotCatalog(const Options& options);
 int RotFile(const Options& options);
 int RotImage(const Options& options);
+int Scenarios(const Options& options);  // Prints the names that kills --scenario takes.
 int StormCheck(const Options& options);
 int StormEnd(const Options& options);
 int StormWorker(const Options& options);

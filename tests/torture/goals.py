@@ -19,6 +19,11 @@ class Goal:
 
 GOALS: tuple[Goal, ...] = (
     Goal(
+        "kills",
+        "A process dies at every moment of every operation; a fresh one finds all promises kept.",
+        {"kills": 2000, "kills during recovery": 1000},
+    ),
+    Goal(
         "storm",
         "Eight processes of eight threads do everything at once; no get is wrong or stale.",
         {"storm operations": 2_000_000},

@@ -14,11 +14,21 @@ struct Command {
   const char* name;
   int (*run)(const Options& options);
 };
+// clang-format off
 constexpr Command kCommands[] = {
-    {"fork-end", ForkEnd},   {"fork-storm", ForkStorm},     {"rot-catalog", RotCatalog},
-    {"rot-file", RotFile},   {"rot-image", RotImage},       {"storm-check", StormCheck},
-    {"storm-end", StormEnd}, {"storm-worker", StormWorker}, {"version", Version},
+    {"fork-end", ForkEnd},
+    {"fork-storm", ForkStorm},
+    {"kills", Kills},
+    {"rot-catalog", RotCatalog},
+    {"rot-file", RotFile},
+    {"rot-image", RotImage},
+    {"scenarios", Scenarios},
+    {"storm-check", StormCheck},
+    {"storm-end", StormEnd},
+    {"storm-worker", StormWorker},
+    {"version", Version},
 };
+// clang-format on
 
 [[noreturn]] void Refuse(const std::string& why) {
   std::fprintf(stderr, "torture: %s\n", why.c_str());

@@ -1,0 +1,126 @@
+"""Kills: a process dies at every moment at which something outside it changes.
+
+`torture kills` does a scripted operation in a child and kills it before each of its system calls
+that change something, or at each failpoint, and at each of those of the recovery afterwards; a
+fresh process compares what it finds with an oracle outside the directory.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.torture.outcome import PROGRAM, Effort, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DURABILITIES = ("normal", "full")
+# Beside these another process has the cache open, its frames in memory.
+SURVIVED = ("put", "put_left", "replace", "put_many", "evict_lru", "clear", "drop", "checkpoint")
+
+Options = dict[str, str | int]
+
+
+def _place() -> str | None:
+    """Memory instead of a disk, if there is room: a kill loses nothing that was written."""
+    shared = Path("/dev/shm")
+    return str(shared) if shared.is_dir() and os.access(shared, os.W_OK) else None
+
+
+def _sweeps(effort: Effort, scenarios: list[str], turn: int) -> Iterator[Options]:
+    """What `torture kills` shall do, as its options."""
+    chance = random.Random(effort.seed * 1000 + turn)
+    sample = effort.name == "sample"
+    for number, scenario in enumerate(scenarios):
+        for durability in DURABILITIES:
+            common: Options = {"scenario": scenario, "durability": durability}
+            if sample and durability == DURABILITIES[(number + effort.seed) % 2]:
+                stride = 20
+                calls = {"stride": stride, "offset": chance.randint(1, stride)}
+                yield {**common, "kind": "calls", **calls}
+                continue
+            if not sample:
+                yield {**common, "kind": "calls"}
+                term = {"signal": "term", "stride": 9, "offset": chance.randint(1, 9)}
+                yield {**common, "kind": "calls", **term}
+            nested = 16 if sample else 6
+            step = {"stride": 3, "offset": chance.randint(1, 3)} if sample else {}
+            yield {**common, "kind": "failpoints", "nested": nested, **step}
+        if scenario in SURVIVED:
+            durability = chance.choice(DURABILITIES)
+            beside: Options = {"scenario": scenario, "durability": durability, "survivor": 1}
+            yield {**beside, "kind": "failpoints"}
+            if not sample:
+                yield {**beside, "kind": "calls", "stride": 3, "offset": chance.randint(1, 3)}
+
+
+def _command(options: Options, folder: str) -> list[str]:
+    command = [str(PROGRAM), "kills", "--folder", folder]
+    for name, value in options.items():
+        command += [f"--{name}", str(value)]
+    return command
+
+
+def _run_sweep(options: Options, effort: Effort, deadline: float) -> Outcome:
+    """One run of the program; nothing once the time is up."""
+    outcome = Outcome("kills")
+    left = deadline - time.monotonic()
+    if left <= 0:
+        return outcome
+    with tempfile.TemporaryDirectory(prefix="barcache-kills-", dir=_place()) as folder:
+        command = _command(options, folder)
+        try:
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                env={**os.environ, **effort.environment},
+                timeout=300,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            outcome.breaks("took more than 300 s", command)
+            return outcome
+    for line in done.stdout.splitlines():
+        kind, _, rest = line.partition("\t")
+        if kind == "broken":
+            what, _, replay = rest.partition("\t")
+            place = "/tmp/barcache-kills"
+            outcome.breaks(what, [str(PROGRAM), "kills", "--folder", place, *replay.split()])
+        elif kind == "skipped":
+            outcome.skipped[rest] += 1
+        elif line.startswith("count "):
+            what, _, number = line.removeprefix("count ").rpartition(" ")
+            outcome.counts[what] += int(number)
+    if done.returncode != 0 and not outcome.broken:
+        outcome.breaks(f"exit code {done.returncode}: {done.stderr[-500:]}", command)
+    return outcome
+
+
+def run(effort: Effort) -> Outcome:
+    """Every scenario in both durabilities; under "hours" again and again."""
+    outcome = Outcome("kills")
+    names = subprocess.run([PROGRAM, "scenarios"], capture_output=True, text=True, check=True)
+    scenarios = names.stdout.split()
+    deadline = time.monotonic() + effort.seconds
+    for turn in range(1_000_000):
+        with ThreadPoolExecutor(effort.processes) as workers:
+            sweeps = _sweeps(effort, scenarios, turn)
+            parts = workers.map(lambda options: _run_sweep(options, effort, deadline), sweeps)
+            for part in parts:
+                outcome.counts += part.counts
+                outcome.skipped += part.skipped
+                outcome.broken += part.broken
+                if outcome.broken and "BARCACHE_MUTANT" in os.environ:
+                    workers.shutdown(cancel_futures=True)
+                    return outcome  # It is caught.
+        if effort.name != "hours" or outcome.broken or time.monotonic() > deadline:
+            break
+    return outcome

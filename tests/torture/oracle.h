@@ -1,0 +1,95 @@
+// The oracle: what a worker was about to do and what it was told is done, in a file outside the
+// cache's directory, and what may be found in the cache afterwards.
+//
+// A worker appends a line by one write(2) before each operation and one after it returned: such a
+// line is there when the worker is killed, and outside the file system that loses power.
+//
+// Keys are numbers below kKeyCount, frames are versions from 1 on; 0 stands for "no entry".
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "barcache/frame.h"
+#include "base/file_system.h"
+
+namespace barcache::torture {
+
+inline constexpr int kKeyCount = 12;
+inline constexpr int kProbeKey = 99;  // Put and read by whoever verifies; no operation of it.
+inline constexpr long kLargeVersion = 1000;  // From here on frames are larger than 128 KB.
+
+std::string KeyName(int key);
+// A frame that says its key and version in every row.
+Frame FrameOf(int key, long version);
+// The version, if the frame is to the last bit what FrameOf made for this key.
+std::optional<long> VersionOf(int key, const Frame& frame);
+
+struct Effect {
+  enum class Kind {
+    kPut,        // key has this version.
+    kErase,      // key has no entry.
+    kMayVanish,  // From the beginning of the operation on the entry may be gone.
+    kLink,       // key is linked to the backtest.
+    kDay,        // hits and misses are added to the recorded days.
+  };
+  Kind kind = Kind::kPut;
+  int key = 0;
+  long version = 0;
+  std::string backtest = {};
+  long hits = 0;
+  long misses = 0;
+};
+
+// All of its effects become visible together.
+struct Operation {
+  std::vector<Effect> effects;
+  bool acknowledged = false;
+};
+
+class OracleLog {
+ public:
+  explicit OracleLog(const std::string& path);
+  void Begin(const std::vector<Effect>& effects);
+  void Ack();
+
+ private:
+  void Write(const std::string& line) const;
+  FileDescriptor file_;
+};
+
+std::vector<Operation> ReadOracle(const std::string& path);
+
+// What may be found: for each key the versions it may have.
+struct World {
+  std::map<int, std::set<long>> versions;
+  std::map<int, std::set<std::string>> links;  // That must be there if the entry is.
+  long hits = 0;
+  long misses = 0;
+
+  World();
+  // After the operation was done. MayVanish counts from BeginTo on.
+  void BeginTo(const Operation& operation);
+  void DoneTo(const Operation& operation);
+};
+
+// What was found.
+struct Finding {
+  std::map<int, long> versions;
+  std::map<int, std::set<std::string>> links;
+  long hits = 0;
+  long misses = 0;
+};
+
+// What was found as an operation: whoever looks later must find the same.
+Operation AsOperation(const Finding& finding);
+
+// After a kill, or a power cut in full mode: every acknowledged operation is there, the one under
+// way is done or not done. Returns what is not so. REQUIRES: one operation at most is without an
+// acknowledgement.
+std::vector<std::string> Compare(const std::vector<Operation>& operations, const Finding& finding);
+
+}  // namespace barcache::torture

@@ -1,0 +1,171 @@
+#include "torture/verify.h"
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <set>
+#include <utility>
+
+#include "torture/worker.h"
+
+namespace barcache::torture {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+constexpr double kMostRecoverySeconds = 1.0;
+
+std::string Joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += " " + name;
+  return text;
+}
+
+// What a check found beside orphans, which a kill may leave.
+void ReportCheck(const CheckReport& report, const std::string& when,
+                 std::vector<std::string>* broken) {
+  const auto add = [&](const char* what, const std::vector<std::string>& names) {
+    if (!names.empty()) broken->push_back(when + ": " + what + ":" + Joined(names));
+  };
+  add("rows without a file", report.missing_files);
+  add("files of wrong bytes", report.corrupt_files);
+  add("unreadable files", report.unreadable_files);
+  add("files that are nobody's", report.foreign_files);
+  if (report.totals_differ) broken->push_back(when + ": totals differ from the rows");
+  if (report.catalog_damaged) broken->push_back(when + ": the catalog is damaged");
+}
+
+class Verifier {
+ public:
+  explicit Verifier(const VerifyPlan& plan) : plan_(plan) {}
+
+  std::vector<std::string> Run() {
+    AgeFiles(plan_.folder);
+    if (!Open()) return std::move(broken_);
+    Check(false, "after opening");
+    const Finding finding = Look(cache_.get(), &broken_);
+    const auto differences = Compare(ReadOracle(plan_.log), finding);
+    broken_.insert(broken_.end(), differences.begin(), differences.end());
+    CompareTotals();  // Before anything is evicted to make room for the probe.
+    if (plan_.probes) Probe();
+    Check(true, "repairing");
+    Check(false, "after the repair");
+    CompareFiles();
+    Expect(cache_->Close(), "close");
+    return std::move(broken_);
+  }
+
+ private:
+  bool Expect(const Status& status, const std::string& what) {
+    if (!status.ok()) broken_.push_back(what + " failed: " + status.ToString());
+    return status.ok();
+  }
+
+  bool Open() {
+    CacheOptions options = OptionsOf(plan_.folder, plan_.durability);
+    options.record_on_close = false;  // The oracle counts the hits of workers only.
+    const auto begin = Clock::now();
+    auto cache = Cache::Open(options);
+    if (!Expect(cache.status(), "open")) return false;
+    cache_ = std::move(*cache);
+    (void)Expect(cache_->Get(KeyName(0)).status(), "first get");
+    const std::chrono::duration<double> took = Clock::now() - begin;
+    if (took.count() > kMostRecoverySeconds) {
+      broken_.push_back("recovery took " + std::to_string(took.count()) + " s");
+    }
+    return true;
+  }
+
+  void Check(bool repair, const std::string& when) {
+    const auto report = cache_->Check(repair);
+    if (!Expect(report.status(), when)) return;
+    const bool surprised = !plan_.has_bad_files || when == "after the repair";
+    if (surprised) ReportCheck(*report, when, &broken_);
+    if (when == "after the repair" && !report->clean()) broken_.push_back(when + ": not clean");
+  }
+
+  void CompareTotals() {
+    int64_t sum = 0;
+    const auto entries = cache_->Entries();
+    const auto total = cache_->TotalSizeBytes();
+    if (!Expect(entries.status(), "entries") || !Expect(total.status(), "total size")) return;
+    for (const EntryInfo& entry : *entries) sum += entry.size_bytes;
+    if (sum != *total) {
+      broken_.push_back("total size is " + std::to_string(*total) + ", the entries have " +
+                        std::to_string(sum));
+    }
+    if (plan_.limit_bytes > 0 && sum > plan_.limit_bytes) {
+      broken_.push_back(std::to_string(sum) + " bytes are above the limit of " +
+                        std::to_string(plan_.limit_bytes));
+    }
+  }
+
+  void Probe() {
+    const std::string key = KeyName(kProbeKey);
+    for (const long version : {1, 2}) {
+      const Frame frame = FrameOf(kProbeKey, version);
+      if (!Expect(cache_->Put(key, frame), "the next put")) return;
+      const auto hit = cache_->Get(key);
+      if (!Expect(hit.status(), "the next get")) return;
+      if (!*hit || VersionOf(kProbeKey, (*hit)->frame) != version) {
+        broken_.push_back("the next get does not see the next put");
+      }
+    }
+    Expect(cache_->Erase(key).status(), "the next clear");
+  }
+
+  // After a repair the directory holds the rows' files, each of its size, and nothing else.
+  void CompareFiles() {
+    const auto entries = cache_->Entries();
+    if (!Expect(entries.status(), "entries")) return;
+    std::set<std::pair<std::string, int64_t>> rows;
+    std::set<std::pair<std::string, int64_t>> files;
+    for (const EntryInfo& entry : *entries) rows.emplace(entry.parquet_path, entry.size_bytes);
+    for (const auto& file : fs::directory_iterator(FilesOf(plan_.folder))) {
+      files.emplace(file.path().filename(), fs::file_size(file.path()));
+    }
+    if (rows != files) broken_.push_back("files and rows differ after the repair");
+    static const std::set<std::string> kNames = {"cache", "metadata.db", "metadata.db-wal",
+                                                 "metadata.db-shm", "metadata.db-barcache"};
+    for (const auto& file : fs::directory_iterator(plan_.folder)) {
+      const std::string name = file.path().filename();
+      if (!kNames.contains(name)) broken_.push_back("left beside the catalog: " + name);
+    }
+  }
+
+  const VerifyPlan& plan_;
+  std::unique_ptr<Cache> cache_;
+  std::vector<std::string> broken_;
+};
+
+}  // namespace
+
+std::vector<std::string> Verify(const VerifyPlan& plan) { return Verifier(plan).Run(); }
+
+Finding Look(Cache* cache, std::vector<std::string>* broken) {
+  Finding finding;
+  const auto statistics = cache->Statistics();
+  if (statistics.ok()) {
+    const SessionStats own = cache->session_stats();
+    finding.hits = static_cast<long>(statistics->hit_count - own.hit_count);
+    finding.misses = static_cast<long>(statistics->miss_count - own.miss_count);
+  } else {
+    broken->push_back("statistics: " + statistics.status().ToString());
+  }
+  for (int key = 0; key < kKeyCount; ++key) {
+    const auto hit = cache->Get(KeyName(key));
+    if (!hit.ok()) {
+      broken->push_back("get " + KeyName(key) + ": " + hit.status().ToString());
+      continue;
+    }
+    const auto version = *hit ? VersionOf(key, (*hit)->frame) : std::optional<long>(0);
+    if (!version) broken->push_back("get " + KeyName(key) + " gave what was never put");
+    finding.versions[key] = version.value_or(-1);
+    const auto backtests = cache->BacktestsOf(KeyName(key));
+    if (backtests.ok()) finding.links[key] = {backtests->begin(), backtests->end()};
+  }
+  return finding;
+}
+
+}  // namespace barcache::torture

@@ -1,0 +1,75 @@
+// Worker: a cache and an oracle log: every operation is written down before it begins and after it
+// returned. An operation that fails, or a get that yields what was not put, ends the process: exit
+// code 3, with the reason on stderr.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "barcache/cache.h"
+#include "torture/oracle.h"
+
+namespace barcache::torture {
+
+inline constexpr int64_t kAmple = int64_t{1} << 40;
+
+// The catalog is `folder`/metadata.db, the files are in `folder`/cache.
+CacheOptions OptionsOf(const std::string& folder, Durability durability);
+std::string FilesOf(const std::string& folder);
+
+// Makes every file in the cache's directory an hour old, so that a repair takes orphans for such.
+void AgeFiles(const std::string& folder);
+
+class Worker {
+ public:
+  Worker(std::string folder, Durability durability, const std::string& log);
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  void Open(int64_t capacity_bytes = kAmple, EvictionPolicy policy = EvictionPolicy::kLru);
+  void Put(int key, long version, const std::string& backtest = "");
+  void PutMany(const std::vector<std::pair<int, long>>& items);
+  void Get(int key, const std::string& backtest = "");
+  void Erase(int key);
+  // What a backtest is linked to; the log must say so.
+  void EraseBacktest(const std::string& backtest, const std::vector<int>& keys);
+  void EraseUnused(const std::vector<int>& keys);
+  void Clear();
+  void Evict(int64_t capacity_bytes);
+  // From now on puts evict down to this.
+  void SetLimit(int64_t capacity_bytes);
+  // Somebody spoiled these entries.
+  void MayVanish(const std::vector<int>& keys);
+  void Record();
+  void Flush();
+  void Checkpoint();
+  void Repair();
+  void Close();
+  // Lets go of the cache as a killed process does, but for the locks: for a template.
+  void Abandon();
+
+  int64_t total_bytes();
+  Cache& cache() { return *cache_; }
+
+ private:
+  void Begin(std::vector<Effect> effects);
+  void End(const Status& status);
+  void AddVictims(std::vector<Effect>* effects) const;
+  Effect DayEffect() const;
+  std::vector<Effect> PendingLinks() const;
+
+  std::string folder_;
+  Durability durability_;
+  OracleLog log_;
+  std::unique_ptr<Cache> cache_;
+  bool evicts_ = false;
+  std::vector<std::pair<int, std::string>> pending_links_;
+  long recorded_hits_ = 0;
+  long recorded_misses_ = 0;
+  std::string doing_;
+};
+
+}  // namespace barcache::torture
