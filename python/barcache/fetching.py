@@ -169,7 +169,9 @@ class FetchingCore(_core.CacheCore):
         """
         key = self.generate_cache_key(symbols, start_date, end_date, resolution, data_source)
         in_thread = self._flights.in_thread
-        found: pl.DataFrame | None = await in_thread(self._get, key, backtest_id)
+        found = self._get_hot(key, backtest_id)
+        if found is None:
+            found = await in_thread(self._get, key, backtest_id)
         if found is not None:
             return found
         _require_callable(fetch_fn)

@@ -268,6 +268,18 @@ void PutFetched(CacheCore& self, nb::handle cache_key, const FetchedFrame& fetch
   UnlockedStatus([&] { return self.cache->Put(key, fetched.frame, options); });
 }
 
+// The frame if it takes neither I/O nor SQL to serve it; None says nothing about the entry.
+nb::object GetHot(CacheCore& self, nb::handle cache_key, nb::handle backtest_id) {
+  const std::string key = KeyText(cache_key);
+  const std::string backtest = BacktestOf(self, backtest_id);
+  GetOptions options;
+  options.backtest_id = backtest;
+  options.log_hit = LoggerWants(EventLevel::kInfo);
+  const auto entry = self.cache->GetHot(key, options);
+  if (!entry) return nb::none();
+  return DataFrameOfHit(self, key, Hit{entry->frame, entry->companion, entry, true});
+}
+
 // As get_cached_data, by somebody whose miss was counted already.
 nb::object LookAgain(CacheCore& self, nb::handle cache_key, nb::handle backtest_id) {
   const std::string key = KeyText(cache_key);
@@ -488,6 +500,9 @@ void BindFetching(nb::module_& module, nb::class_<CacheCore>& core) {
            nb::arg("dataset_id"), nb::arg("backtest_id").none(), nb::arg("fetch_cost_s"),
            nb::sig("def _put_fetched(self, cache_key: str, fetched: FetchedFrame, dataset_id: int, "
                    "backtest_id: str | None, fetch_cost_s: float) -> None"))
+      .def("_get_hot", &GetHot, nb::arg("cache_key"), nb::arg("backtest_id").none(),
+           nb::sig("def _get_hot(self, cache_key: str, backtest_id: str | None) "
+                   "-> polars.DataFrame | None"))
       .def("_look_again", &LookAgain, nb::arg("cache_key"), nb::arg("backtest_id").none(),
            nb::sig("def _look_again(self, cache_key: str, backtest_id: str | None) "
                    "-> polars.DataFrame | None"))

@@ -9,7 +9,7 @@ import time
 
 import polars as pl
 import pytest
-from barcache import CacheManager, FetchFailed, flights
+from barcache import CacheFull, CacheManager, FetchFailed, flights
 from polars.testing import assert_frame_equal
 
 REQUEST = (["MSFT", "AAPL"], "2023-01-01", "2023-12-31", "1d", "yfinance")
@@ -61,7 +61,12 @@ def serve(pipe, folder, lease_s, backtest_id):
         word = pipe.recv()
         if word == "fail":
             raise ConnectionError("vendor is down")
+        if word == "fill the disk":
+            CacheManager._put_fetched = full
         return BARS
+
+    def full(*_):
+        raise CacheFull(28, "no space left on device")
 
     with CacheManager(f"{folder}/metadata.db", f"{folder}/cache") as cache:
         pipe.send("ready")
@@ -135,6 +140,21 @@ def test_a_failure_is_told_to_those_who_wait_and_is_not_kept(child, tmp_path):
     assert waiter.hear() == "fetching", "a call that begins later tries anew"
     waiter.tell("go on")
     assert waiter.hear() is True
+
+
+def test_what_could_not_be_stored_another_process_fetches_for_itself(child, tmp_path):
+    leader, waiter = child(), child()
+    leader.tell("ask")
+    assert leader.hear() == "fetching"
+    waiter.tell("ask")
+    assert waiter.hear() == "waiting"
+    leader.tell("fill the disk")
+    assert leader.hear() is True
+    assert waiter.hear() == "fetching"
+    waiter.tell("go on")
+    assert waiter.hear() is True
+    with CacheManager(tmp_path / "metadata.db", tmp_path / "cache") as cache:
+        assert_frame_equal(cache.get_cached_data(KEY), BARS)
 
 
 def test_a_killed_fetcher_is_taken_over_at_once(child):

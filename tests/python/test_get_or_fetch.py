@@ -1,7 +1,10 @@
 """get_or_fetch in one process: calls, answers, what is stored, what threads share."""
 
 import logging
+import subprocess
+import sys
 import threading
+import time
 
 import polars as pl
 import pytest
@@ -209,6 +212,23 @@ def test_backtests_are_linked(cache):
     assert cache.backtests(KEY) == ["bt-1", "bt-2"]
 
 
+def test_a_hit_costs_little_more_than_its_key_and_its_get(cache):
+    vendor = Vendor()
+    cache.get_or_fetch(*REQUEST, vendor)
+
+    def seconds(call):
+        begin_s = time.perf_counter()
+        for _ in range(1000):
+            call()
+        return time.perf_counter() - begin_s
+
+    apart, together = [], []
+    for _ in range(20):  # In turns; the best of each.
+        apart.append(seconds(lambda: cache.get_cached_data(cache.generate_cache_key(*REQUEST))))
+        together.append(seconds(lambda: cache.get_or_fetch(*REQUEST, vendor)))
+    assert min(together) < 1.6 * min(apart)
+
+
 # --- what cannot be stored ------------------------------------------------------------------
 
 
@@ -245,6 +265,42 @@ def test_a_full_disk_costs_the_storing_only(cache, events, monkeypatch):
         assert_frame_equal(asker.outcome(), BARS)
     assert len(cache) == 0
     assert "no space" in events.named("cache_fetch_not_stored")[0].error
+
+
+NOT_A_BYTE = """
+import logging, resource, signal, sys
+import polars as pl
+from barcache import CacheManager
+logging.basicConfig(format="%(message)s", level=logging.WARNING)
+cache = CacheManager(f"{sys.argv[1]}/metadata.db", f"{sys.argv[1]}/cache")
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+calls = []
+def fetch(*arguments):
+    calls.append(arguments)
+    return pl.DataFrame({"close": [1.0, 2.0]})
+for _ in range(2):
+    frame = cache.get_or_fetch(["AAPL"], "2023-01-01", "2023-12-31", "1d", "yfinance", fetch)
+    assert frame["close"].to_list() == [1.0, 2.0]
+assert len(calls) == 2
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+cache.get_or_fetch(["AAPL"], "2023-01-01", "2023-12-31", "1d", "yfinance", fetch)
+cache.get_or_fetch(["AAPL"], "2023-01-01", "2023-12-31", "1d", "yfinance", fetch)
+assert len(calls) == 3
+"""
+
+
+def test_where_not_a_byte_can_be_written_neither_lease_nor_entry_stops_a_fetch(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-c", NOT_A_BYTE, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=TIME_LIMIT_S,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "cache_fetch_not_stored" in result.stderr
+    assert "cache_lease_failed" in result.stderr
 
 
 def test_a_cache_closed_meanwhile_still_returns_what_was_fetched(make, events):
