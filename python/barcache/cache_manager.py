@@ -546,6 +546,8 @@ def _require_backtest(backtest_id: object) -> None:
 
 
 def _dataset_number(dataset_id: object) -> int:
+    if type(dataset_id) is int and -(2**63) <= dataset_id < 2**63:
+        return dataset_id
     if isinstance(dataset_id, bool) or not isinstance(dataset_id, SupportsIndex):
         raise InvalidType(f"dataset_id must be an int, not {type(dataset_id).__name__}")
     number = dataset_id.__index__()

@@ -88,6 +88,7 @@ Result<std::unique_ptr<SqliteConnection>> Catalog::Impl::Connect(ConnectionRole 
   open.read_only = options.read_only;
   open.create = memory;  // A file that vanished must not come back empty.
   open.busy_timeout_ms = options.busy_timeout_ms;
+  open.gathers_log = role == ConnectionRole::kWrite && !memory;
   BARCACHE_ASSIGN_OR_RETURN(std::unique_ptr<SqliteConnection> connection,
                             SqliteConnection::Open(open));
   BARCACHE_RETURN_IF_ERROR(connection->Execute(ConnectionPragmas(role, options, memory)));
@@ -174,6 +175,7 @@ Status Catalog::Impl::OpenFile() {
     open.target = SqliteUri(path, "modeof=" + EscapeForUri(epochs_path));
     open.name = name;
     open.busy_timeout_ms = options.busy_timeout_ms;
+    open.gathers_log = true;
     BARCACHE_ASSIGN_OR_RETURN(connection, SqliteConnection::Open(open));
     BARCACHE_RETURN_IF_ERROR(
         connection->Execute(ConnectionPragmas(ConnectionRole::kWrite, options, memory)));

@@ -8,6 +8,7 @@
 #include <new>
 
 #include "base/failpoint.h"
+#include "catalog/log_file.h"
 
 namespace barcache {
 
@@ -141,7 +142,8 @@ Result<std::unique_ptr<SqliteConnection>> SqliteConnection::Open(const SqliteOpe
     flags |= SQLITE_OPEN_READWRITE | (options.create ? SQLITE_OPEN_CREATE : 0);
   }
   flags |= options.serialized ? SQLITE_OPEN_FULLMUTEX : SQLITE_OPEN_NOMUTEX;
-  const int code = sqlite3_open_v2(options.target.c_str(), &connection->handle_, flags, nullptr);
+  const int code = sqlite3_open_v2(options.target.c_str(), &connection->handle_, flags,
+                                   options.gathers_log ? GatheringVfs() : nullptr);
   if (code != SQLITE_OK) return connection->LastError(code, "open");
   BARCACHE_RETURN_IF_ERROR(connection->Configure(options));
   return connection;

@@ -140,9 +140,10 @@ struct SqliteOpenOptions {
   std::string target;  // A path, or a "file:" URI.
   std::string name;    // What messages call the database; "": the target.
   bool read_only = false;
-  bool create = true;       // Make the file if it is missing (never with read_only).
-  bool serialized = false;  // May be used from several threads.
-  bool hardened = true;     // DEFENSIVE, trusted_schema=OFF, cell_size_check=ON.
+  bool create = true;        // Make the file if it is missing (never with read_only).
+  bool serialized = false;   // May be used from several threads.
+  bool gathers_log = false;  // The pages of a commit reach the log by one write (log_file.h).
+  bool hardened = true;      // DEFENSIVE, trusted_schema=OFF, cell_size_check=ON.
   int64_t busy_timeout_ms = 30'000;
 };
 
