@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
+#include <utility>
 
 #if defined(__SANITIZE_ADDRESS__)
 // Of the sanitizer's runtime: kept blocks are nobody's to touch.
@@ -23,10 +25,30 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 constexpr size_t kRounding = 64 << 10;
+constexpr size_t kSmallRounding = 4 << 10;  // So that files of about one size share blocks.
 constexpr size_t kHugePage = 2 << 20;
 constexpr size_t kHugeFrom = 4 << 20;
 
 constexpr size_t RoundUp(size_t size, size_t unit) { return (size + unit - 1) / unit * unit; }
+
+// Not aligned_alloc: until glibc 2.38 it cannot use again what it freed, since it looks for more
+// than the size and then gives the rest away (glibc bug 14581). The pointer that malloc gave stands
+// before the block.
+BlockPool::Block Allocate(size_t size) {
+  auto* given = static_cast<uint8_t*>(std::malloc(size + kAlignment + sizeof(void*)));
+  if (given == nullptr) return {};
+  const auto first = reinterpret_cast<uintptr_t>(given) + sizeof(void*);
+  uint8_t* data = given + sizeof(void*) + (kAlignment - first % kAlignment) % kAlignment;
+  std::memcpy(data - sizeof(void*), &given, sizeof(void*));
+  return {data, size};
+}
+
+void Free(BlockPool::Block block) {
+  if (block.data == nullptr) return;
+  void* given = nullptr;
+  std::memcpy(&given, block.data - sizeof(void*), sizeof(void*));
+  std::free(given);
+}
 
 // Mapped so that whole huge pages fit; only these ask for them, so that the rest of the block
 // holds on to no more than it needs.
@@ -58,7 +80,7 @@ BlockPool& BlockPool::Frames() {
 }
 
 BlockPool& BlockPool::Files() {
-  static auto* pool = new BlockPool;
+  static auto* pool = new BlockPool(true);
   return *pool;
 }
 
@@ -74,6 +96,7 @@ BlockPool::Share::~Share() {
 }
 
 BlockPool::~BlockPool() {
+  for (const Block& block : small_) Free(block);
   for (size_t i = 0; i < kept_.count; ++i) Unmap(kept_.blocks[i]);
 }
 
@@ -133,13 +156,41 @@ BlockPool::Block BlockPool::TakeKept(size_t size) BARCACHE_NO_THREAD_SAFETY_ANAL
   return block;
 }
 
+// The allocator does as well when somebody else has the lock.
+BlockPool::Block BlockPool::TakeSmall(size_t size) BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
+  if (!keeps_small_ || !mutex_.try_lock()) return {};
+  Block* best = nullptr;
+  for (Block& block : small_) {
+    if (block.size < size || block.size > 4 * size) continue;
+    if (best == nullptr || block.size < best->size) best = &block;
+  }
+  const Block block = best == nullptr ? Block{} : std::exchange(*best, {});
+  mutex_.unlock();
+  if (block.data != nullptr) BARCACHE_UNPOISON(block);
+  return block;
+}
+
+bool BlockPool::KeepSmall(Block block) noexcept BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
+  if (!keeps_small_ || !mutex_.try_lock()) return false;
+  const auto place = std::find_if(small_.begin(), small_.end(),
+                                  [](const Block& kept) { return kept.data == nullptr; });
+  const bool kept = place != small_.end() && share_count_ > 0;
+  if (kept) {
+    BARCACHE_POISON(block);
+    *place = block;
+  }
+  mutex_.unlock();
+  return kept;
+}
+
 BlockPool::Block BlockPool::Take(size_t size) {
   if (size > SIZE_MAX / 4) return {};
   // The size alone tells Give whose memory it is: what is rounded up to a large one is one.
-  const size_t small = RoundUp(std::max<size_t>(size, 1), kAlignment);
+  const size_t small =
+      RoundUp(std::max<size_t>(size, 1), keeps_small_ ? kSmallRounding : kAlignment);
   if (small < kLargeBytes) {
-    auto* data = static_cast<uint8_t*>(std::aligned_alloc(kAlignment, small));
-    return {data, data == nullptr ? 0 : small};
+    if (const Block kept = TakeSmall(small); kept.data != nullptr) return kept;
+    return Allocate(small);
   }
   const size_t rounded = RoundUp(size, kRounding);
   const Block kept = TakeKept(rounded);
@@ -149,7 +200,7 @@ BlockPool::Block BlockPool::Take(size_t size) {
 void BlockPool::Give(Block block) noexcept BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
   if (block.data == nullptr) return;
   if (block.size < kLargeBytes) {
-    std::free(block.data);
+    if (!KeepSmall(block)) Free(block);
     return;
   }
   if (!Lock()) return Unmap(block);
@@ -174,7 +225,13 @@ void BlockPool::AddShare(int64_t bytes, int count) noexcept BARCACHE_NO_THREAD_S
   bound_bytes_ += bytes;
   share_count_ += count;
   Trim(gone);
+  std::array<Block, kMaxSmallBlocks> small{};
+  if (share_count_ <= 0) small.swap(small_);
   mutex_.unlock();
+  for (const Block& block : small) {
+    if (block.data != nullptr) BARCACHE_UNPOISON(block);
+    Free(block);
+  }
   for (size_t i = 0; i < gone.count; ++i) Unmap(gone.blocks[i]);
 }
 

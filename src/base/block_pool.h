@@ -3,7 +3,9 @@
 //
 // Pools are of the process, since frames outlive their caches. What a pool keeps is bounded by the
 // shares of the caches that live: by their sum, but there is always room for the one block given
-// back last. Without a share nothing is kept.
+// back last. Without a share nothing is kept. The pool for files keeps some small blocks too:
+// between frames that stay, each small buffer of a moment would leave a hole that nothing fills
+// again.
 //
 // Thread safety: all functions may be called from any thread. None waits for a lock, so that none
 // hangs in a forked child; a child begins with pools that keep nothing.
@@ -26,7 +28,8 @@ class BlockPool {
     size_t size = 0;
   };
 
-  // From here on blocks are mapped and kept; smaller ones are left to the allocator.
+  // From here on blocks are mapped and kept; smaller ones are left to the allocator, or kept by the
+  // pool for files, at most kMaxSmallBlocks of them.
   static constexpr size_t kLargeBytes = 1 << 20;
 
   static BlockPool& Frames();
@@ -44,7 +47,7 @@ class BlockPool {
     const int64_t bytes_;  // In each pool.
   };
 
-  BlockPool() = default;
+  explicit BlockPool(bool keeps_small = false) : keeps_small_(keeps_small) {}
   BlockPool(const BlockPool&) = delete;
   BlockPool& operator=(const BlockPool&) = delete;
   ~BlockPool();
@@ -61,6 +64,7 @@ class BlockPool {
 
  private:
   static constexpr size_t kMaxBlocks = 64;
+  static constexpr size_t kMaxSmallBlocks = 8;
 
   // Oldest first.
   struct Blocks {
@@ -73,10 +77,15 @@ class BlockPool {
   // False: somebody has the lock for long, which is a thread that a fork left behind.
   bool Lock() const BARCACHE_NO_THREAD_SAFETY_ANALYSIS;
   Block TakeKept(size_t size);
+  Block TakeSmall(size_t size);
+  bool KeepSmall(Block block) noexcept;
   void LeaveParentsBlocks(Blocks& gone) BARCACHE_REQUIRES(mutex_);
   void Trim(Blocks& gone) BARCACHE_REQUIRES(mutex_);
 
+  const bool keeps_small_;
   mutable Mutex mutex_;  // Only ever tried.
+  std::array<Block, kMaxSmallBlocks> small_
+      BARCACHE_GUARDED_BY(mutex_);  // Empty ones: free places.
   Blocks kept_ BARCACHE_GUARDED_BY(mutex_);
   int64_t kept_bytes_ BARCACHE_GUARDED_BY(mutex_) = 0;
   int64_t bound_bytes_ BARCACHE_GUARDED_BY(mutex_) = 0;

@@ -101,6 +101,25 @@ TEST(BlockPoolTest, WhatIsKeptIsBoundedAndGoesWithTheLastShare) {
   EXPECT_EQ(pool.kept_bytes(), 0);
 }
 
+TEST(BlockPoolTest, ThePoolForFilesKeepsSmallBlocksToo) {
+  BlockPool pool(true);
+  const BlockPool::Block first = pool.Take(30'000);
+  pool.Give(first);  // Without a share nothing is kept.
+  pool.AddShare(1 << 20, 1);
+  const BlockPool::Block second = pool.Take(30'000);
+  uint8_t* const kept = second.data;
+  pool.Give(second);
+  const BlockPool::Block much_smaller = pool.Take(1'000);
+  EXPECT_NE(much_smaller.data, kept);
+  const BlockPool::Block third = pool.Take(29'000);
+  EXPECT_EQ(third.data, kept);
+  EXPECT_GE(third.size, 29'000u);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(third.data) % 64, 0u);
+  pool.Give(much_smaller);
+  pool.Give(third);
+  pool.AddShare(-(1 << 20), -1);
+}
+
 TEST(BlockPoolTest, ManySmallBlocksFillTheListOnly) {
   BlockPool pool;
   pool.AddShare(int64_t{1} << 40, 1);

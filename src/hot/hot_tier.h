@@ -4,6 +4,10 @@
 // judge whether it still holds, and a companion: an opaque object kept beside the frame (the
 // Python layer keeps the Polars frame there).
 //
+// From a capacity of 16 MB on, what the process holds beside the charges counts too: the objects
+// around the buffers (some 0.7 KB a column) and the memory kept for the next frame
+// (base/block_pool.h). So the memory really taken stays within the capacity.
+//
 // Thread safety: all methods may be called from any thread, and on both sides of a fork. Frames and
 // companions that leave are destroyed after the lock is released, on the calling thread.
 #pragma once
@@ -83,6 +87,7 @@ class HotTier {
 
  private:
   struct Impl;
+  bool InsertOnly(std::string_view key, HotEntry entry, EventBuffer* events);
   std::unique_ptr<Impl> impl_;
 };
 

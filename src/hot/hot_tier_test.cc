@@ -12,6 +12,9 @@
 #include <thread>
 #include <vector>
 
+#include "base/block_pool.h"
+#include "frame/sample_frame.h"
+
 namespace barcache {
 namespace {
 
@@ -87,6 +90,37 @@ TEST(HotTierTest, TooLargeIsNotKeptAndTheOlderOneGoes) {
   EXPECT_EQ(Describe(events[0]),
             "dataframe_too_large_for_hot_cache cache_key=a df_size_mb=3.00 max_size_mb=2.00");
   EXPECT_TRUE(tier.Insert("c", EntryOf(2 * kMb), nullptr)) << "just as large as the tier fits";
+}
+
+TEST(HotTierTest, ObjectsAroundTheBuffersCountWhereMemoryIsMeant) {
+  HotEntry entry = EntryOf(1000);
+  entry.frame = SampleBars(10, 1.0);  // Two columns: 2 700 bytes of objects.
+  HotTier large(16 * kMb);
+  HotTier small(16 * kMb - 1);
+  for (int i = 0; i < 20'000; ++i) {
+    large.Insert("key" + std::to_string(i), entry, nullptr);
+    small.Insert("key" + std::to_string(i), entry, nullptr);
+  }
+  EXPECT_EQ(large.entry_count(), 16 * kMb / 3700);
+  EXPECT_EQ(small.entry_count(), (16 * kMb - 1) / 1000);
+  large.Erase("key19999");
+  large.Insert("key0", entry, nullptr);
+  EXPECT_EQ(large.entry_count(), 16 * kMb / 3700) << "what leaves is not counted any more";
+}
+
+TEST(HotTierTest, RecycledMemoryCountsAndNeverPushesOutTheNewest) {
+  constexpr int64_t kCapacity = 32 * kMb;
+  const BlockPool::Share share(kCapacity);
+  HotTier tier(kCapacity);
+  tier.Insert("a", EntryOf(15 * kMb), nullptr);
+  tier.Insert("b", EntryOf(16 * kMb), nullptr);
+  EXPECT_EQ(tier.entry_count(), 2);
+  BlockPool::Frames().Give(BlockPool::Frames().Take(2 * kMb));
+  ASSERT_GE(BlockPool::Frames().kept_bytes(), 2 * kMb);
+  tier.Insert("b", EntryOf(16 * kMb), nullptr);
+  EXPECT_EQ(tier.keys(), (Keys{"b"}));
+  tier.Insert("b", EntryOf(32 * kMb), nullptr);
+  EXPECT_EQ(tier.keys(), (Keys{"b"}));
 }
 
 TEST(HotTierTest, LogsEvictionsThenThePut) {
