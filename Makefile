@@ -13,7 +13,8 @@ BUILD := build/dev
 SOURCES_CC = $$(git ls-files --cached --others --exclude-standard '*.cc' '*.h')
 
 .PHONY: help setup build test test-cpp test-python check format format-check lint types stub \
-        stub-check layers examples demo bench test-install test-rustybt torture-ci torture \
+        stub-check layers examples demo bench bench-cpp \
+        bench-cpp-check test-install test-rustybt torture-ci torture \
         torture-sample torture-build mutants wheel clean
 
 help:  ## List the commands
@@ -83,6 +84,12 @@ demo: build  ## The guide's three examples on real bars
 bench: build  ## Benchmarks against the peers, side by side in one run
 	@scripts/setup bench
 	@$(PYTHON) -m benchmarks.run
+
+bench-cpp: build  ## The rooms one by one (Google Benchmark); FILTER=Codec for one of them
+	@scripts/bench-cpp measure "$(FILTER)"
+
+bench-cpp-check: build  ## Builds the C++ benchmarks and runs each once
+	@scripts/bench-cpp check "$(FILTER)"
 
 test-install: setup  ## pip install ., the wheel and find_package, each into a bare place
 	@scripts/test-install

@@ -1,8 +1,11 @@
-// The catalog alone: one committed row, one row found, the next victim named.
+// The catalog alone: one committed row, one row found, the statistics, the next victim named.
 #include <benchmark/benchmark.h>
 
+#include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "catalog/catalog.h"
@@ -70,6 +73,45 @@ void BM_CatalogFind(benchmark::State& state) {
   }
 }
 BENCHMARK(BM_CatalogFind)->Arg(1'000)->Arg(100'000);
+
+void BM_CatalogStatistics(benchmark::State& state) {
+  FilledCatalog filled(state.range(0));
+  for (auto _ : state) {
+    Result<CatalogTotals> totals = filled.catalog->Totals();
+    Result<std::vector<DailyStatistics>> days = filled.catalog->DailyBetween(0, 2'000'000'000);
+    if (!totals.ok() || !days.ok() || totals->entry_count != state.range(0)) {
+      state.SkipWithError("no statistics");
+      return;
+    }
+    benchmark::DoNotOptimize(days);
+  }
+}
+BENCHMARK(BM_CatalogStatistics)->Arg(1'000)->Arg(100'000);
+
+// Removes the least recently used row and commits, as an eviction of one entry does. One row is
+// put again for each, outside the measured time.
+void BM_CatalogEvict(benchmark::State& state) {
+  FilledCatalog filled(state.range(0));
+  int64_t number = state.range(0);
+  for (auto _ : state) {
+    Result<CatalogWriter> writer = filled.catalog->BeginWrite();
+    if (!writer.ok()) std::abort();
+    Result<std::vector<Victim>> victims =
+        writer->Candidates(VictimOrder::kLeastRecentlyUsed, 1, "");
+    if (!victims.ok() || victims->empty() || !writer->Erase(victims->front().cache_key).ok() ||
+        !writer->Commit().ok()) {
+      state.SkipWithError("eviction failed");
+      return;
+    }
+    state.PauseTiming();
+    Result<CatalogWriter> refill = filled.catalog->BeginWrite();
+    if (!refill.ok() || !refill->Upsert(EntryNumber(number++)).ok() || !refill->Commit().ok()) {
+      std::abort();
+    }
+    state.ResumeTiming();
+  }
+}
+BENCHMARK(BM_CatalogEvict)->Arg(1'000)->Arg(100'000);
 
 void BM_CatalogVictim(benchmark::State& state) {
   FilledCatalog filled(state.range(0));

@@ -65,12 +65,13 @@ def catalog_memory(directory: str, key: str) -> dict[str, float]:
     return {"bytes": grown}
 
 
-def hot_memory(directory: str, keys: list[str], budget_mb: float) -> dict[str, float]:
-    """How much a hot tier adds that was filled, twice over, by reads from disk."""
+def hot_memory(directory: str, count: int, budget_mb: float) -> dict[str, float]:
+    """What a hot tier adds that reads of the entries bars0, bars1, ... from disk have filled."""
     from barcache import LRUCache
 
     cache = open_manager(directory)
     cache.hot_cache = LRUCache(max_size_bytes=1)
+    keys = [f"bars{number}" for number in range(count)]
     for key in keys[:20]:
         cache.get_cached_data(key)
     cache.hot_cache = LRUCache(max_size_bytes=int(budget_mb * 1024 * 1024))

@@ -129,7 +129,7 @@ def hot_memory(setting: Setting) -> list[Figure]:
             with _manager(directory, hot_cache_size_mb=0) as cache:
                 for start in range(0, count, 1000):
                     cache.put_many(dict.fromkeys(keys[start : start + 1000], frame), dataset_id=1)
-            found = ask("hot_memory", directory=str(directory), keys=keys, budget_mb=budget_mb)
+            found = ask("hot_memory", directory=str(directory), count=count, budget_mb=budget_mb)
             grown = found["bytes"] / (budget_mb * 1024 * 1024)
             figures += [
                 Figure(f"memory of a full hot tier by its limit, {rows} rows", grown, "x"),
