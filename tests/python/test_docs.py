@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ["README.md", "docs/guide.md"]
+DOCUMENTS = ["README.md", "docs/guide.md", "docs/sources.md", "docs/csv.md"]
 RESULTS = ROOT / "docs" / "benchmarks" / "results.json"
 
 

@@ -14,8 +14,6 @@ from barcache.freshness.instants import as_us
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-UTC = UTC
-
 
 def utc(text):
     return datetime.fromisoformat(text).replace(tzinfo=UTC)

@@ -24,7 +24,6 @@ from barcache.sources.ranges import within
 from polars.testing import assert_frame_equal
 from vendor_fakes import Exchange, Yahoo, daily_bars, minute_bars
 
-UTC = UTC
 QUERY = (
     "SELECT * FROM bars WHERE symbol IN (:symbols) AND timestamp BETWEEN :start AND :end "
     "AND :resolution = :resolution"

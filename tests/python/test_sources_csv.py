@@ -11,7 +11,6 @@ from barcache import InvalidArgument, InvalidBars, RangeUnavailable, SourceUnava
 from barcache.sources import CSVSource, SchemaMapping, as_source
 from barcache.sources.time_text import detect_format
 
-UTC = UTC
 HEADER = "timestamp,open,high,low,close,volume"
 NUMBERS = "10,11,9,10.5,100"
 ALL = (None, None)
