@@ -125,7 +125,7 @@ class CacheManager(FetchingCore):
             _milliseconds("_lease_s", self._lease_s),
             self._backtest,
         )
-        self._flights = Flights()
+        self._flights = Flights(self._settings["db_path"])
         self._stores = not self._settings["read_only"]
         self._cold_cache_size_mb = cold_cache_size_mb
         self._hot_cache = self._hot_tier()

@@ -23,7 +23,7 @@ import time
 import weakref
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from barcache.errors import FetchFailed, InvalidArgument, InvalidType
 
@@ -67,9 +67,10 @@ class Answer(Generic[T]):
 
 
 class _Running:
-    """One flight of this process. ``thread`` leads it, by a task if ``in_loop``."""
+    """One flight of this process, over the catalog ``place``. ``thread`` leads it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, place: str, name: str) -> None:
+        self.place = place
         self.name = name
         self.thread = threading.get_ident()
         self.future: concurrent.futures.Future[Any] = concurrent.futures.Future()
@@ -83,9 +84,10 @@ _all_flights: weakref.WeakSet[Flights] = weakref.WeakSet()
 
 
 class Flights:
-    """The flights of one cache in one process."""
+    """The flights of one cache in one process; ``place`` names its catalog."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: str) -> None:
+        self._place = place
         self._start_anew()
         _all_flights.add(self)
 
@@ -141,16 +143,19 @@ class Flights:
             running = self._running.get(name)
             if running is not None:
                 return running, False
-            running = self._running[name] = _Running(name)
+            running = self._running[name] = _Running(self._place, name)
             return running, True
 
     def _refuse_own(self, running: _Running, *, waits_in_thread: bool) -> None:
         own = any(flight is running for flight in _leading.get())
         if own or (waits_in_thread and running.thread == threading.get_ident()):
-            raise InvalidArgument(
-                f"fetching {running.name!r} asked for itself and would wait for ever: let "
-                "fetch_fn ask for other keys only, or for none"
-            )
+            _refuse_itself(running.name)
+
+    def _refuse_outer(self, name: str) -> None:
+        """Refuse to wait for a lease that the same thread or task holds by another manager."""
+        outer = _leading.get()[:-1]
+        if any((flight.place, flight.name) == (self._place, name) for flight in outer):
+            _refuse_itself(name)
 
     def _settle(self, running: _Running, outcome: Any, error: Exception | None = None) -> None:
         with self._lock:
@@ -200,6 +205,7 @@ class Flights:
             state = flight.poll()
             if state != "waiting":
                 break
+            self._refuse_outer(name)
             time.sleep(pause_s)
         _raise_if_failed(state, flight)
         try:
@@ -224,6 +230,7 @@ class Flights:
                 state = await self.in_thread(flight.poll)
                 if state != "waiting":
                     break
+                self._refuse_outer(name)
                 await asyncio.sleep(pause_s)
             _raise_if_failed(state, flight)
             found: T | None = await self.in_thread(errand.look)
@@ -262,7 +269,7 @@ def is_async_function(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
-def refuse_async(function: Any) -> None:
+def refuse_async(function: Any) -> NoReturn:
     """Raise the InvalidType that names the async method."""
     raise InvalidType(
         f"fetch_fn={function!r} is async: use 'await cache.aget_or_fetch(...)' for it"
@@ -273,6 +280,13 @@ def _refuse_awaitable(fetched: Any) -> None:
     if inspect.iscoroutine(fetched):
         fetched.close()
     refuse_async(fetched)
+
+
+def _refuse_itself(name: str) -> NoReturn:
+    raise InvalidArgument(
+        f"fetching {name!r} asked for itself and would wait for ever: let fetch_fn ask for other "
+        "keys only, or for none"
+    )
 
 
 def _pauses() -> Any:

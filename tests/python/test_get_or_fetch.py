@@ -205,6 +205,23 @@ def test_a_fetcher_may_ask_for_another_request_but_not_for_its_own(cache):
     assert_frame_equal(cache.get_or_fetch(*REQUEST, Vendor()), BARS)
 
 
+def test_a_fetcher_may_ask_another_cache_but_not_for_its_own_by_another_manager(make, tmp_path):
+    outer, same = make(), make()
+    elsewhere = make(db_path=tmp_path / "2.db", cache_directory=tmp_path / "2")
+
+    def behind(*_):
+        return elsewhere.get_or_fetch(*REQUEST, Vendor())
+
+    assert_frame_equal(outer.get_or_fetch(*REQUEST, behind), BARS)
+    outer.clear_cache()
+
+    def itself(*_):
+        return same.get_or_fetch(*REQUEST, Vendor())
+
+    with pytest.raises(InvalidArgument, match="asked for itself"):
+        outer.get_or_fetch(*REQUEST, itself)
+
+
 def test_backtests_are_linked(cache):
     cache.get_or_fetch(*REQUEST, Vendor(), backtest_id="bt-1")
     with cache.backtest("bt-2"):
