@@ -17,6 +17,7 @@ from barcache.bench import (
     children,
     contenders,
     entries_case,
+    fetch_case,
     frames,
     goals,
     large_catalog,
@@ -354,6 +355,17 @@ def test_puts_at_the_limit_evict_under_every_policy(
             assert cache._total_size_bytes() <= before
     share = entries_case._full_victims(catalogs)
     assert 0.5 < share.value <= 1.0
+
+
+def test_fetching(setting: Setting) -> None:
+    found = {one.name: one.value for one in fetch_case.fetching(setting)}
+    assert set(found) == {
+        "get_or_fetch, hot hit",
+        "key and get by hand, hot hit",
+        "get_or_fetch, miss",
+        "key, get and put by hand, miss",
+    }
+    assert 0 < found["get_or_fetch, hot hit"] < found["get_or_fetch, miss"]
 
 
 def test_asked_misses_and_many(setting: Setting) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from barcache.bench import contenders, entries_case, frames, machine, process_cases
+from barcache.bench import contenders, entries_case, fetch_case, frames, machine, process_cases
 from barcache.bench.contenders import OPERATIONS, Case, Contender, Maker
 from barcache.bench.figures import Figure, Setting
 from barcache.bench.measure import Effort, check_result, interleaved
@@ -41,6 +41,7 @@ class CaseOfFigures:
 
 CASES = {
     "asked": CaseOfFigures("misses that ask the catalog", 3, process_cases.asked_misses),
+    "fetch": CaseOfFigures("get_or_fetch, hit and miss", 3, fetch_case.fetching),
     "many": CaseOfFigures("get_many beside a loop of gets", 5, process_cases.many_at_once),
     "writer": CaseOfFigures("hot hits beside a writer", 12, process_cases.beside_a_writer),
     "scaling": CaseOfFigures("hits of threads and processes", 15, process_cases.scaling),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 OPERATIONS = ("hot", "cold", "put", "miss")
-CASES = ("asked", "many", "writer", "scaling", "import", "memory", "entries")
+CASES = ("asked", "fetch", "many", "writer", "scaling", "import", "memory", "entries")
 _SIZES = (252, 100_000, 2_000_000)
 
 
