@@ -25,6 +25,8 @@ Results = dict[str, Any]
 _CASES = f"""\
 - **miss, the catalog is asked**: before each of 2000 gets a second manager puts and clears that
   name, outside the measured time.
+- **get_or_fetch**: 252 rows; 500 hits of one key, and one miss that is fetched and stored, in
+  turns with the same by generate_cache_key, get and put, 200 rounds after 2 of warm-up.
 - **get_many**: {process_cases.MANY} entries of 252 rows, none in memory, by one call and by a
   loop, in turns, 15 rounds after 2 of warm-up.
 - **beside a writer**: windows of 0.25 s of hits alone and beside a process that puts 252 rows
