@@ -101,6 +101,16 @@ def test_a_bar_within_the_day_ends_at_the_close_at_the_latest(start, end):
     assert ends([utc(start)], "1h", "24/7") == [utc(start) + timedelta(hours=1)]
 
 
+@pytest.mark.parametrize("name", ["XNYS", "XLON", "XTKS", "XHKG", "CMES"])
+def test_every_session_of_a_calendar_ends_when_the_package_says(name):
+    import exchange_calendars
+
+    schedule = exchange_calendars.get_calendar(name).schedule
+    days = pl.Series([session.date() for session in schedule.index])
+    closes = [close.to_pydatetime() for close in schedule["close"]]
+    assert finality("1d", name).expected_bar_end(days).to_list() == closes
+
+
 # --- Final or not
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import types
 from datetime import UTC, date, datetime
 
@@ -10,6 +11,8 @@ import pytest
 from barcache import InvalidArgument, InvalidBars, RangeUnavailable, SourceUnavailable
 from barcache.sources import CSVSource, SchemaMapping, as_source
 from barcache.sources.time_text import detect_format
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 HEADER = "timestamp,open,high,low,close,volume"
 NUMBERS = "10,11,9,10.5,100"
@@ -393,3 +396,38 @@ def test_a_configuration_of_rustybt(write):
     mapping.symbol_column = "Nix"
     with pytest.raises(InvalidArgument, match="'Nix'"):
         CSVSource(config).fetch(["AAPL"], *ALL, "1d")
+
+
+def test_a_large_volume_is_kept(write):
+    """B34: the reference's decimals cannot hold it."""
+    path = write(dated("2023-01-03", numbers="10,11,9,10.5,12345678901"))
+    assert CSVSource(path).fetch([], *ALL, "1d")["volume"].to_list() == [12_345_678_901.0]
+
+
+FORMATS = [
+    day + clock
+    for day in ("%Y-%m-%d", "%Y/%m/%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%m-%d-%Y", "%d-%m-%y",
+                "%m/%d/%y", "%Y%m%d", "%d-%b-%Y", "%b %d, %Y", "%d %B %Y")
+    for clock in ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", " %I:%M %p", "T%H:%M:%SZ")
+]  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.sampled_from(FORMATS),
+    st.lists(st.datetimes(datetime(1970, 1, 1), datetime(2038, 1, 1)), min_size=1, max_size=20),
+)
+def test_dates_are_read_as_they_were_meant_or_refused(form, moments):
+    """Whatever the format of a column: never another time than the one that was written."""
+    text = [moment.strftime(form) for moment in moments]
+    meant = [datetime.strptime(t, form) for t in text]
+    if re.search("%m.%d|%d.%m", form) and all(moment.day <= 12 for moment in meant):
+        # No day of the month decides; only days that are the same either way may be read.
+        try:
+            found = detect_format(pl.Series(text), "the column")
+        except InvalidArgument:
+            return
+    else:
+        found = detect_format(pl.Series(text), "the column")
+    read = pl.DataFrame({"t": text}).select(found.read(pl.col("t")).cast(pl.Datetime("us", "UTC")))
+    assert read["t"].dt.replace_time_zone(None).to_list() == meant
