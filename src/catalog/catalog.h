@@ -277,6 +277,9 @@ class Catalog {
 
   // --- reads -----------------------------------------------------------------------------
   Result<std::optional<EntryInfo>> Find(std::string_view cache_key);
+  // The same for somebody who is about to write: over the writing connection if that is free. It
+  // holds in memory what this process wrote last, which the others read anew after each commit.
+  Result<std::optional<EntryInfo>> FindBeforeWrite(std::string_view cache_key);
   Result<std::vector<EntryInfo>> Entries();  // Ordered by key.
   // Only live links: those not older than their row.
   Result<std::vector<std::string>> BacktestsOf(std::string_view cache_key);

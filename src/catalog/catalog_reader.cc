@@ -1,5 +1,6 @@
 // The catalog's queries: each is one statement on a connection of the pool.
 #include <cmath>
+#include <mutex>
 
 #include "catalog/catalog_impl.h"
 
@@ -58,6 +59,15 @@ EntryInfo ReadEntry(const SqliteStatement& row) {
   return entry;
 }
 
+Result<std::optional<EntryInfo>> FindOver(SqliteConnection* connection, const char* sql,
+                                          std::string_view cache_key) {
+  BARCACHE_ASSIGN_OR_RETURN(StatementUse find, connection->Use(sql));
+  find->Bind(1, cache_key);
+  BARCACHE_ASSIGN_OR_RETURN(const bool row, find->Step());
+  if (!row) return std::optional<EntryInfo>();
+  return std::optional<EntryInfo>(ReadEntry(*find));
+}
+
 Result<std::vector<std::string>> ReadTexts(SqliteStatement* statement) {
   std::vector<std::string> texts;
   while (true) {
@@ -75,12 +85,18 @@ std::string ReadKey(const SqliteStatement& row, int column) {
 
 Result<std::optional<EntryInfo>> Catalog::Find(std::string_view cache_key) {
   BARCACHE_ASSIGN_OR_RETURN(ReaderPool::Lease reader, impl_->readers.Take());
-  BARCACHE_ASSIGN_OR_RETURN(StatementUse find,
-                            reader->Use(impl_->has_side_tables ? kFind : kFindAlone));
-  find->Bind(1, cache_key);
-  BARCACHE_ASSIGN_OR_RETURN(const bool row, find->Step());
-  if (!row) return std::optional<EntryInfo>();
-  return std::optional<EntryInfo>(ReadEntry(*find));
+  return FindOver(reader.get(), impl_->has_side_tables ? kFind : kFindAlone, cache_key);
+}
+
+Result<std::optional<EntryInfo>> Catalog::FindBeforeWrite(std::string_view cache_key)
+    BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
+  {
+    const std::unique_lock lock(impl_->write_mutex, std::try_to_lock);
+    if (lock.owns_lock() && impl_->writer != nullptr) {
+      return FindOver(impl_->writer.get(), kFind, cache_key);
+    }
+  }
+  return Find(cache_key);
 }
 
 Result<std::vector<EntryInfo>> Catalog::Entries() {

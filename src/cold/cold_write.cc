@@ -13,7 +13,7 @@ namespace barcache {
 
 Result<NewEntry> ColdTier::WriteEntryFile(const WriteRequest& request, uint64_t generation,
                                           int64_t capacity_bytes) {
-  BARCACHE_ASSIGN_OR_RETURN(const auto standing, catalog_->Find(request.cache_key));
+  BARCACHE_ASSIGN_OR_RETURN(const auto standing, catalog_->FindBeforeWrite(request.cache_key));
   const int64_t now_s = clock_->WallSeconds();
 
   EntryStamp stamp;
