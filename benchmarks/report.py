@@ -71,7 +71,8 @@ def readme_block(results: Results) -> str:
 def page(results: Results) -> str:
     """docs/benchmarks/README.md."""
     about = "\n".join(f"- **{name}**: {text}." for name, text in results["contenders"].items())
-    absent = "\n".join(f"- {name}: {why}" for name, why in results["absent"].items())
+    missing = {**results["absent"], **results.get("failed", {})}
+    absent = "\n".join(f"- {name}: {why}" for name, why in missing.items())
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
     sizes = "\n".join(
         f"- {size} rows: " + ", ".join(f"{name} {count:,} bytes" for name, count in files.items())

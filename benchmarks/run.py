@@ -61,6 +61,8 @@ def main() -> int:
         print(plain_table(goals.goal_table(results)))
         for name, why in results["absent"].items():
             print(f"absent: {name}: {why}")
+    for name, why in results["failed"].items():
+        print(f"failed: {name}: {why}", file=sys.stderr)
     if arguments.out is not None:
         report.write(results, arguments.out)
     elif not arguments.quick:
@@ -69,7 +71,7 @@ def main() -> int:
         if readme.is_file():
             text = report.with_figures(readme.read_text(encoding="utf-8"), results)
             readme.write_text(text, encoding="utf-8")
-    return 0
+    return 1 if results["failed"] else 0
 
 
 if __name__ == "__main__":

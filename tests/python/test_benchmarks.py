@@ -146,6 +146,17 @@ def test_contenders_of_the_package_alone(tmp_path: Path) -> None:
         contender.close()
 
 
+def test_a_contender_may_be_closed_before_and_after_it_was_used(tmp_path: Path) -> None:
+    present, _ = contenders.all_contenders()
+    for contender in present:
+        contender.close()
+        place = tmp_path / contender.name
+        place.mkdir()
+        contender.cases(place, frames.bars(20))
+        contender.close()
+        contender.close()
+
+
 def test_absent_peers_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("diskcache", "joblib", "arcticdb"):
         monkeypatch.setitem(sys.modules, name, None)
@@ -416,16 +427,27 @@ def test_tasks_in_fresh_processes(tmp_path: Path) -> None:
     assert 0.1 < held["charged_bytes"] / (0.2 * 1024 * 1024) <= 1
 
 
-def test_the_directory_is_removed_also_when_a_case_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("failure", [ValueError("no"), KeyboardInterrupt()])
+def test_a_case_that_fails_is_named_and_its_files_are_removed(
+    failure: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(setting: Setting) -> list[Figure]:
         (setting.directory / "left").write_text("x")
-        raise ValueError("no")
+        raise failure
+
+    def works(setting: Setting) -> list[Figure]:
+        return [Figure(f"in {setting.directory.name}", 1.5, "us")]
 
     monkeypatch.setitem(runner.CASES, "import", runner.CaseOfFigures("fails", 1, fails))
-    with pytest.raises(ValueError, match="no"):
-        runner.run(runner.Plan(operations=(), cases=("import",)), tmp_path)
+    monkeypatch.setitem(runner.CASES, "memory", runner.CaseOfFigures("works", 1, works))
+    plan = runner.Plan(operations=(), cases=("import", "memory"))
+    if isinstance(failure, KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):
+            runner.run(plan, tmp_path)
+    else:
+        results = runner.run(plan, tmp_path)
+        assert results["failed"] == {"import": "ValueError: no"}
+        assert results["figures"] == [{"name": "in memory", "value": 1.5, "unit": "us"}]
     assert list(tmp_path.iterdir()) == []
 
 

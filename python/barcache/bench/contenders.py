@@ -58,7 +58,7 @@ class Contender:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Closes what `cases` opened."""
+        """Closes what `cases` opened, if anything."""
 
 
 class TwoTier(Contender):
@@ -198,7 +198,9 @@ class DiskCache(Contender):
         }
 
     def close(self) -> None:
-        self._cache.close()
+        if self._cache is not None:
+            self._cache.close()
+        self._cache = None
 
 
 _JOBLIB_FRAMES: dict[str, pl.DataFrame] = {}

@@ -74,7 +74,10 @@ def no_progress(what: str, share: float) -> None:
 
 
 def run(plan: Plan, parent: Path, progress: Progress = no_progress) -> Results:
-    """Measures everything of the plan in a new directory in `parent`, removed at the end."""
+    """Measures everything of the plan in a new directory in `parent`, removed at the end.
+
+    A case that fails is named in `failed` with the reason; the others go on.
+    """
     present, absent = contenders.all_contenders(plan.more_contenders)
     directory = Path(tempfile.mkdtemp(prefix="barcache-bench-", dir=parent))
     described = machine.describe(directory)
@@ -82,6 +85,7 @@ def run(plan: Plan, parent: Path, progress: Progress = no_progress) -> Results:
     measurements: list[dict[str, Any]] = []
     file_sizes: dict[str, dict[str, int]] = {}
     figures: list[dict[str, Any]] = []
+    failed: dict[str, str] = {}
     total, done = plan.steps(), 0.0
     try:
         for rows, effort in plan.efforts.items() if plan.operations else ():
@@ -103,7 +107,12 @@ def run(plan: Plan, parent: Path, progress: Progress = no_progress) -> Results:
                 progress(case.about, (done + case.seconds * share) / total)
 
             of_case(0.0)
-            figures += [one.as_json() for one in case.measure(Setting(place, plan.quick, of_case))]
+            try:
+                found_figures = case.measure(Setting(place, plan.quick, of_case))
+            except Exception as error:  # Minutes of other figures must not go with it.
+                failed[name] = f"{type(error).__name__}: {error}"
+            else:
+                figures += [one.as_json() for one in found_figures]
             done += case.seconds
         progress("removing what was written", 1.0)
     finally:
@@ -122,6 +131,7 @@ def run(plan: Plan, parent: Path, progress: Progress = no_progress) -> Results:
         },
         "contenders": {one.name: one.about for one in present},
         "absent": absent,
+        "failed": failed,
         "file_sizes": file_sizes,
         "measurements": measurements,
         "figures": figures,

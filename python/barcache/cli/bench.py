@@ -54,7 +54,7 @@ def bench(
     quick: bool,
     plot: Path | None,
     as_json: bool,
-) -> None:
+) -> int:
     """Measure this machine: barcache beside dict, Polars and, where installed, other caches.
 
     hot, cold, put and miss are timed side by side with the others. The rest is about barcache
@@ -78,6 +78,9 @@ def bench(
         _print(results)
     if plot is not None:
         say(f"plot written: {plot}")
+    for name, why in results["failed"].items():
+        say(f"failed: {name}: {why}")
+    return 1 if results["failed"] else 0
 
 
 def _require_plot(plot: Path) -> None:
