@@ -304,8 +304,19 @@ def test_a_factory_makes_it_once(named):
     register(named, factory)
     assert get(named) is get(named) is made[0]
     assert as_source(named).calendar == "24/7"
+    assert as_source(named).name == "ccxt:kraken"  # It knows its own name.
     register(named, DataSource)
     assert isinstance(get(named), DataSource)
+
+
+def test_names_are_cheap_to_ask_for(named, monkeypatch):
+    from barcache.sources import registry
+
+    names()
+    monkeypatch.setattr(registry, "entry_points", None)  # Would fail if it were called.
+    register(named, echo)
+    assert named in names()
+    assert get(named) is echo
 
 
 def test_a_factory_that_fails_says_so(named):

@@ -345,6 +345,17 @@ def test_a_file_without_rows(write, text):
 # --- The files
 
 
+@pytest.mark.parametrize("date_format", [None, "%Y-%m-%d"])
+@pytest.mark.parametrize(
+    "bad", [b"2023-01-05,1,2,3,4,5,6,7,8\n", b"\xff\xfe,10,11,9,10.5,100\n", b'"2023-01-05,1\n']
+)
+def test_a_damaged_file_is_named(write, bad, date_format):
+    path = write(dated("2023-01-03"))
+    path.write_bytes(path.read_bytes() + bad)
+    with pytest.raises(InvalidBars, match=r"AAPL\.csv"):
+        CSVSource(path, date_format=date_format).fetch([], *ALL, "1d")
+
+
 def test_the_name_changes_with_the_file_and_its_reading(write):
     path = write(dated("2023-01-03"))
     first = CSVSource(path)

@@ -191,7 +191,8 @@ def as_source(obj: Any, name: str | None = None) -> Source:
         obj: a callable, an object with ``fetch``, one of RustyBT's adapters or data sources
             (known by their shape; rustybt is not imported), a registered name, or a Source.
         name: the source id. Default: ``source_id``, or of ``get_metadata()`` its source_type with
-            ``":" + exchange`` if there is one, or ``name``, or a function's module and name.
+            ``":" + exchange`` if there is one, or the name it is registered under, or ``name``, or
+            a function's module and name.
 
     Raises:
         InvalidArgument: a name that nothing is registered under, or something without a lasting
@@ -199,7 +200,11 @@ def as_source(obj: Any, name: str | None = None) -> Source:
         InvalidType: nothing that can fetch.
     """
     if isinstance(obj, str):
-        return as_source(get(obj), name or obj)
+        found = get(obj)
+        has_name = isinstance(found, Source) or any(
+            hasattr(found, known) for known in ("source_id", "get_metadata")
+        )
+        return as_source(found, name or (None if has_name else obj))
     if isinstance(obj, Source):
         return obj if name is None else replace(obj, name=name)
     fetcher = getattr(obj, "fetch", None)

@@ -182,7 +182,7 @@ class CSVSource:
         key = files_id("csv", [file.path for file in files], {})
         known = self._detected.get(key)
         if known is None:
-            texts = pl.concat([file.time_text() for file in files]).unique().collect().to_series()
+            texts = pl.concat([file.time_texts() for file in files]).unique()
             column = files[0].found["date"]
             what = f"column {column!r} of {files[0].path.name}" + (
                 f" and {len(files) - 1} more files" if len(files) > 1 else ""
@@ -194,7 +194,7 @@ class CSVSource:
     def _collected(self, rows: pl.LazyFrame) -> pl.DataFrame:
         try:
             return rows.collect()
-        except (pl.exceptions.ComputeError, pl.exceptions.InvalidOperationError) as error:
+        except pl.exceptions.PolarsError as error:
             for file in found_files(self._paths, SUFFIXES):
                 _File(file, self).require_numbers()
             raise InvalidBars(
@@ -227,13 +227,13 @@ class _File:
             **{name: self._text(name).cast(pl.Float64) for name in self._numbers},
         )
 
-    def time_text(self) -> pl.LazyFrame:
+    def time_texts(self) -> pl.Series:
         """The times as they are written."""
-        return self._scan().select(t=self._time_text())
+        return self._collected(self._scan().select(t=self._time_text())).to_series()
 
     def require_numbers(self) -> None:
         """Refuse the file, with its bad rows named, if a number in it is none."""
-        text = self._scan().collect()
+        text = self._collected(self._scan())
         wrong = []
         for name in self._numbers:
             number = self._text(name).cast(pl.Float64, strict=False)
@@ -248,6 +248,15 @@ class _File:
                 f"{report}",
                 report,
             )
+
+    def _collected(self, rows: pl.LazyFrame) -> pl.DataFrame:
+        try:
+            return rows.collect()
+        except pl.exceptions.PolarsError as error:
+            raise InvalidBars(
+                f"{self.path.name} is not read: {str(error).splitlines()[0]}; every line needs as "
+                "many parts as the first one, in UTF-8"
+            ) from error
 
     def _text(self, name: str) -> pl.Expr:
         text = pl.col(self.found[name]).str.strip_chars()

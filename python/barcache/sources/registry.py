@@ -8,6 +8,8 @@ loaded when first asked for, so one that fails disturbs nobody else. Thread-safe
 from __future__ import annotations
 
 import inspect
+import os
+import sys
 import threading
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -24,6 +26,7 @@ class Registry:
         self._lock = threading.RLock()
         self._registered: dict[str, Any] = {}
         self._made: dict[str, Any] = {}
+        self._offered: tuple[tuple[str, ...], dict[str, EntryPoint]] | None = None
 
     def register(self, name: str, source_or_factory: Any) -> None:
         """See :func:`register`."""
@@ -55,7 +58,7 @@ class Registry:
     def names(self) -> list[str]:
         """See :func:`names`."""
         with self._lock:
-            return sorted({*self._registered, *entry_points(group=GROUP).names})
+            return sorted({*self._registered, *self._offers()})
 
     def remove(self, name: str) -> None:
         """See :func:`unregister`."""
@@ -63,15 +66,26 @@ class Registry:
             self._registered.pop(name, None)
             self._made.pop(name, None)
 
+    def renew_lock(self) -> None:
+        """In a forked child: the lock may have been held by a thread that is no more."""
+        self._lock = threading.RLock()
+
     def _load(self, name: str) -> Any:
-        offered = [*entry_points(group=GROUP, name=name)]
-        if not offered:
+        offered = self._offers().get(name)
+        if offered is None:
             known = ", ".join(self.names()) or "none"
             raise InvalidArgument(
                 f"no source is registered as {name!r} (registered: {known}): register one with "
                 "barcache.sources.register, or pass the source itself"
             )
-        return _load_entry_point(offered[0])
+        return _load_entry_point(offered)
+
+    def _offers(self) -> dict[str, EntryPoint]:
+        """Entry points by name; looked for anew when sys.path has changed."""
+        path = tuple(sys.path)
+        if self._offered is None or self._offered[0] != path:
+            self._offered = (path, {entry.name: entry for entry in entry_points(group=GROUP)})
+        return self._offered[1]
 
 
 def _load_entry_point(entry: EntryPoint) -> Any:
@@ -105,6 +119,7 @@ def _make(name: str, found: Any) -> Any:
 
 
 _REGISTRY = Registry()
+os.register_at_fork(after_in_child=_REGISTRY.renew_lock)
 
 
 def register(name: str, source_or_factory: Any) -> None:
