@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/failpoint.h"
 #include "base/file_system.h"
 
 namespace barcache {
@@ -69,6 +70,7 @@ class FlightBoard::LeasedFlight final : public Flight {
 
  private:
   bool LooksOver() const {
+    if (Mutant("no_takeover")) return false;
     return board_->IsOver(watched_) ||
            board_->clock_->MonotonicNs() - unchanged_since_ns_ >= board_->lease_ns_;
   }
@@ -155,6 +157,7 @@ std::unique_ptr<Flight> FlightBoard::Begin(std::string_view name) {
 }
 
 bool FlightBoard::IsOver(const LeaseRow& row) const {
+  if (Mutant("no_takeover")) return false;
   return clock_->WallNs() >= row.expires_ns || IsGone(row.holder);
 }
 
@@ -223,7 +226,7 @@ void FlightBoard::Renew() {
     const MutexLock lock(mutex_);
     held = held_;
   }
-  if (held.empty()) return;
+  if (held.empty() || Mutant("no_renewal")) return;
   if (const int64_t now_ns = clock_->MonotonicNs(); now_ns - renewed_ns_ >= lease_ns_ / 3) {
     const Status status = RenewAll(held);
     if (!status.ok()) report_(held.begin()->second, status);
@@ -262,7 +265,7 @@ void FlightBoard::LockForFork() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
 }
 
 void FlightBoard::UnlockAfterFork(bool in_child) BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
-  if (in_child) held_.clear();  // They are the parent's.
+  if (in_child && !Mutant("child_keeps_leases")) held_.clear();  // They are the parent's.
   const bool holds = !held_.empty();
   mutex_.unlock();
   renewal_.UnlockAfterFork();

@@ -176,6 +176,16 @@ TEST_F(FlightBoardTest, ALeaseThatIsRenewedHolds) {
   }
 }
 
+TEST_F(FlightBoardTest, TheBackgroundThreadRenewsWhatLeads) {
+  auto a = Join();
+  auto leader = a->board->Begin("f");
+  clock_.Advance(kLeaseNs / 2);
+  const int64_t wanted_ns = clock_.WallNs() + kLeaseNs;
+  constexpr int kPauses = 1000;  // Of 10 ms: it looks every 833 ms.
+  for (int i = 0; i < kPauses && Rows(*a).at(0).expires_ns != wanted_ns; ++i) usleep(10'000);
+  EXPECT_EQ(Rows(*a).at(0).expires_ns, wanted_ns);
+}
+
 TEST_F(FlightBoardTest, AChildOfAForkHoldsNothing) {
   auto a = Join();
   auto leader = a->board->Begin("f");

@@ -75,6 +75,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "catalog_test CatalogSchemaTest.RefusesForeignTriggers",
     ),
     Mutant("no_newest_put", "An older put may come back.", "cache_test RestoredTest.*"),
+    Mutant("no_takeover", "A lease holds for ever.", "cache_test FlightBoardTest.AHolder*"),
+    Mutant("no_renewal", "A lease is not renewed.", "cache_test FlightBoardTest.TheBackground*"),
+    Mutant(
+        "child_keeps_leases",
+        "A child takes its parent's leases for its own.",
+        "cache_test FlightBoardTest.AChildOfAFork*",
+    ),
+    Mutant("number_is_process", "A number used again is the process.", "base_test ProcessTest.*"),
     Mutant("hot_without_limit", "The hot tier evicts nothing.", "hot_test *"),
 )
 
