@@ -7,6 +7,8 @@
 #include <mutex>
 #include <vector>
 
+#include "base/mutex.h"
+
 namespace barcache {
 namespace {
 
@@ -16,8 +18,9 @@ struct Member {
 };
 
 struct Registry {
-  std::mutex mutex;
-  std::vector<Member> members;  // Guarded by mutex. By turn; within one, the youngest first.
+  Mutex mutex;
+  // By turn; within one, the youngest first.
+  std::vector<Member> members BARCACHE_GUARDED_BY(mutex);
   std::atomic<bool> in_child{false};
 };
 
@@ -27,13 +30,14 @@ Registry& TheRegistry() {
   return *registry;
 }
 
-void Prepare() {
+// Locked by Prepare and unlocked by Resume, on both sides of the fork.
+void Prepare() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
   Registry& registry = TheRegistry();
   registry.mutex.lock();
   for (const Member& member : registry.members) member.participant->BeforeFork();
 }
 
-void Resume(bool in_child) {
+void Resume(bool in_child) BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
   Registry& registry = TheRegistry();
   if (in_child && !registry.members.empty()) registry.in_child = true;
   for (auto it = registry.members.rbegin(); it != registry.members.rend(); ++it) {
@@ -53,7 +57,7 @@ void InstallHandlers() {
 void ForkParticipant::JoinForks(ForkTurn turn) {
   InstallHandlers();
   Registry& registry = TheRegistry();
-  const std::lock_guard lock(registry.mutex);
+  const MutexLock lock(registry.mutex);
   const auto place = std::find_if(registry.members.begin(), registry.members.end(),
                                   [&](const Member& member) { return member.turn >= turn; });
   registry.members.insert(place, Member{turn, this});
@@ -61,7 +65,7 @@ void ForkParticipant::JoinForks(ForkTurn turn) {
 
 void ForkParticipant::LeaveForks() {
   Registry& registry = TheRegistry();
-  const std::lock_guard lock(registry.mutex);
+  const MutexLock lock(registry.mutex);
   std::erase_if(registry.members, [&](const Member& member) { return member.participant == this; });
 }
 

@@ -36,10 +36,12 @@ void Maintainer::Run() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     if (!nudged_) {
-      wake_.wait(lock, [this] { return stopping_ || nudged_.load(); });
+      wake_.wait(lock, [this]() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
+        return stopping_ || nudged_.load();
+      });
       continue;
     }
-    wake_.wait_for(lock, delay_, [this] { return stopping_; });
+    wake_.wait_for(lock, delay_, [this]() BARCACHE_NO_THREAD_SAFETY_ANALYSIS { return stopping_; });
     if (stopping_) return;
     nudged_ = false;
     lock.unlock();

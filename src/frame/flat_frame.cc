@@ -4,13 +4,13 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <string>
 #include <utility>
 
 #include "base/block_pool.h"
 #include "base/failpoint.h"
+#include "base/mutex.h"
 #include "frame/bitmap.h"
 #include "frame/frame_data.h"
 
@@ -63,7 +63,7 @@ struct FlatFrameMemory {
   const void* no_buffer = nullptr;
   int64_t no_sizes = 0;
   StringBlocks* strings = nullptr;  // [num_columns], made by the first AddBlock.
-  std::mutex strings_mutex;
+  Mutex strings_mutex;
 };
 
 namespace {
@@ -261,7 +261,7 @@ uint8_t* FlatFrameBuilder::AddBlock(size_t column, size_t size, int32_t* index) 
   const int64_t charge = static_cast<int64_t>(rounded);
   if (memory_->budget_left_bytes.fetch_sub(charge) < charge) return nullptr;
   {
-    const std::lock_guard lock(memory_->strings_mutex);
+    const MutexLock lock(memory_->strings_mutex);
     if (memory_->strings == nullptr) memory_->strings = new StringBlocks[memory_->num_columns];
   }
   StringBlocks& strings = memory_->strings[column];
