@@ -21,8 +21,11 @@ std::string Text(const Options& options, const std::string& name, const std::str
 long Number(const Options& options, const std::string& name);
 long Number(const Options& options, const std::string& name, long fallback);
 
+int CompareKeys(const Options& options);
 int ForkEnd(const Options& options);
 int ForkStorm(const Options& options);
+int HostileFile(const Options& options);
+int HostilePaths(const Options& options);
 int Kills(const Options& options);
 int RotCatalog(const Options& options);
 int RotFile(const Options& options);

@@ -43,4 +43,9 @@ GOALS: tuple[Goal, ...] = (
         "Files, catalog and log go bad in every byte; no wrong frame comes out and nothing dies.",
         {"flips and truncations": 150_000},
     ),
+    Goal(
+        "hostile",
+        "Crafted files, texts and rows: a sound frame or a miss within 512 MB, nothing outside.",
+        {"hostile Parquet files": 140, "keys compared with Python's": 200_000},
+    ),
 )

@@ -16,8 +16,11 @@ struct Command {
 };
 // clang-format off
 constexpr Command kCommands[] = {
+    {"compare-keys", CompareKeys},
     {"fork-end", ForkEnd},
     {"fork-storm", ForkStorm},
+    {"hostile-file", HostileFile},
+    {"hostile-paths", HostilePaths},
     {"kills", Kills},
     {"rot-catalog", RotCatalog},
     {"rot-file", RotFile},

@@ -1,5 +1,5 @@
 // torture rot-image: makes the cache whose catalog goes bad, and leaves its log unmerged.
-//   --dir DIR [--page-size N: of a database that --dir holds already]
+//   --dir DIR --phase 1|2: what is put in phase 1 can be merged before phase 2.
 // torture rot-catalog: one file of the catalog goes bad in every byte.
 //   --image DIR --dir DIR --file NAME --kind flips|lengths|blocks --part I --parts N --step N
 //   --seed N --progress FILE
@@ -168,7 +168,10 @@ int RotImage(const Options& options) {
     }
     return std::move(*cache);
   };
-  if (!fill(0, 2)->Close().ok()) Refuse("cannot close");
+  if (Number(options, "phase") == 1) {
+    if (!fill(0, 2)->Close().ok()) Refuse("cannot close");
+    return 0;
+  }
   // What follows stays in the log: the process ends like one that was killed.
   auto cache = fill(2, kVersions);
   if (!cache->Put(KeyText(kKeys - 1), FrameOf(kKeys - 1, 0)).ok()) Refuse("cannot put");
