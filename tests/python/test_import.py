@@ -53,6 +53,15 @@ def test_the_import_brings_none_of_the_heavy_packages():
     assert [name for name in HEAVY if name in loaded] == []
 
 
+def test_nor_do_sources_and_freshness():
+    optional = ["ccxt", "duckdb", "exchange_calendars", "yaml", "yfinance"]
+    made = "barcache.sources.YFinanceSource(), barcache.sources.CCXTSource()"
+    script = f"import sys, barcache.sources, barcache.freshness\n{made}{LOADED}"
+    loaded = run(script).split()
+
+    assert [name for name in [*HEAVY, *optional] if name in loaded and name != "numpy"] == []
+
+
 def test_nor_does_the_daily_use(tmp_path):
     loaded = run(USE + LOADED, tmp_path).split()
 

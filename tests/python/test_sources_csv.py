@@ -253,7 +253,12 @@ def test_the_value_that_decides_may_come_late():
     days = [f"{1 + n % 12:02}/{1 + n // 12 % 12:02}/{2000 + n // 144}" for n in range(2000)]
     with pytest.raises(InvalidArgument, match="two ways"):
         detect_format(pl.Series(days), "x")
-    assert detect_format(pl.Series([*days, "31/01/2023"]), "x").text == "%d/%m/%Y"
+    for place in (0, 7, 1003, 2000):  # Most of them in no sample of every tenth value.
+        late = [*days[:place], "31/01/2023", *days[place:]]
+        assert detect_format(pl.Series(late), "x").text == "%d/%m/%Y"
+        odd = [*days[:place], "soon", *days[place:]]
+        with pytest.raises(InvalidBars, match=r"1 values .* such as 'soon'"):
+            detect_format(pl.Series(["31/01/2024", *odd]), "x")
 
 
 def test_days_that_are_the_same_either_way_are_no_doubt(write):
