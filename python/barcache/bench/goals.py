@@ -196,5 +196,5 @@ def goal_table(results: Results) -> list[list[str]]:
             rows.append([goal.what, wanted, "not measured", ""])
         else:
             met = "yes" if goal.met(value) else "**no**"
-            rows.append([goal.what, wanted, f"{value:.3g} {goal.unit}", met])
+            rows.append([goal.what, wanted, f"{value:.4g} {goal.unit}", met])
     return rows

@@ -1,5 +1,5 @@
 """Run by scripts/test-install with an installed barcache, outside the source tree: what is
-installed can put, get hot and cold, verify, and says honestly what it was built for.
+installed can put, get hot and cold, verify, measure itself, and says honestly what it was built for.
 
     python -I install_smoke.py <pyarrow major>
 """
@@ -51,6 +51,16 @@ def main() -> None:
         file.write_bytes(damaged)
         with CacheManager(**settings) as cache:
             assert cache.get_cached_data(key) is None, "damaged bytes were served"
+    with tempfile.TemporaryDirectory() as folder:
+        from barcache.bench import runner
+        from barcache.bench.measure import Effort
+
+        plan = runner.Plan(
+            operations=("hot", "cold"), cases=("import",), efforts={252: Effort(1, 4)}
+        )
+        results = runner.run(plan, Path(folder))
+        assert not results["failed"], results["failed"]
+        assert {one["operation"] for one in results["measurements"]} == {"hot", "cold"}
     print(f"barcache {importlib.metadata.version('barcache')}: {place}, {needed}: works")
 
 
