@@ -79,16 +79,10 @@ class FetchFailed(BarcacheError):
     ``error_type`` is the name of the class of its exception, ``error_message`` its text.
     """
 
-    def __init__(self, error_type: str, error_message: str):
-        super().__init__(error_type, error_message)
+    def __init__(self, message: str, error_type: str = "", error_message: str = ""):
+        super().__init__(message)
         self.error_type = error_type
         self.error_message = error_message
-
-    def __str__(self) -> str:
-        return (
-            f"the process that fetched this failed with {self.error_type}: {self.error_message}; "
-            "ask again to try it here"
-        )
 
 
 class SourceError(BarcacheError):

@@ -298,7 +298,13 @@ def _pauses() -> Any:
 
 def _raise_if_failed(state: str, flight: _core.Flight) -> None:
     if state == "failed":
-        raise FetchFailed(*flight.error)
+        error_type, error_message = flight.error
+        raise FetchFailed(
+            f"the process that fetched this failed with {error_type}: {error_message}; ask "
+            "again to try it here",
+            error_type,
+            error_message,
+        )
 
 
 def _description(error: Exception) -> tuple[str, str]:

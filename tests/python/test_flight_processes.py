@@ -75,7 +75,7 @@ def serve(pipe, folder, lease_s, backtest_id):
                 frame = cache.get_or_fetch(*REQUEST, fetch, backtest_id=backtest_id)
                 pipe.send(frame.equals(BARS))
             except FetchFailed as error:
-                pipe.send((error.error_type, error.error_message))
+                pipe.send(error)
             except ConnectionError as error:
                 pipe.send(str(error))
             cache.flush()  # The link of a hit is on disk within a second otherwise.
@@ -132,7 +132,10 @@ def test_a_failure_is_told_to_those_who_wait_and_is_not_kept(child, tmp_path):
     assert waiter.hear() == "waiting"
     leader.tell("fail")
     assert leader.hear() == "vendor is down"
-    assert waiter.hear() == ("ConnectionError", "vendor is down")
+    error = waiter.hear()  # It has been pickled.
+    assert isinstance(error, FetchFailed)
+    assert (error.error_type, error.error_message) == ("ConnectionError", "vendor is down")
+    assert "ConnectionError: vendor is down; ask again" in str(error)
     assert leases(tmp_path) == [(leader.process.pid, "ConnectionError")]
     for one in (leader, waiter):
         assert one.hear() == 1
