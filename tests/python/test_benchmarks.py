@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -494,6 +495,36 @@ def test_the_command_prints_json_and_a_plot_as_svg(tmp_path: Path) -> None:
     assert found["effort"] == {"252": {"warm_up": 5, "rounds": 30}}
     assert found["figures"] == []
     assert "hot hit, 252 rows" in (tmp_path / "times.svg").read_text()
+
+
+def test_the_command_shows_its_progress_on_a_terminal(tmp_path: Path) -> None:
+    main, side = pty.openpty()
+    arguments = ["--quick", "--operation", "miss", "--operation", "import", "--rows", "252"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "barcache", "bench", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=side,
+        cwd=tmp_path,
+        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "120"},
+    )
+    os.close(side)
+    shown = b""
+    while piece := _read(main):
+        shown += piece
+    os.close(main)
+    table, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert b"import barcache" in shown  # What is measured at the moment.
+    assert b"import barcache after polars\t" in table
+    assert list(tmp_path.iterdir()) == []
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # EIO: the other side is closed.
+        return b""
 
 
 def test_the_command_refuses_before_it_measures(tmp_path: Path) -> None:

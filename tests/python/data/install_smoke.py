@@ -1,5 +1,6 @@
 """Run by scripts/test-install with an installed barcache, outside the source tree: what is
-installed can put, get hot and cold, verify, measure itself, and says honestly what it was built for.
+installed can put, get hot and cold, verify and measure itself, and says honestly what it was built
+for.
 
     python -I install_smoke.py <pyarrow major>
 """
