@@ -35,8 +35,9 @@ _CASES = f"""\
 - **threads, processes**: hits of one key in one second, all at once, each process with a
   manager of its own.
 - **import**: fresh processes that have imported polars, 9 after 1 of warm-up.
-- **memory**: a fresh process reads entries of twice the limit (256 MB) from disk into the hot
-  tier; resident memory after it, less that before the first of them was kept.
+- **memory**: a fresh process reads entries of twice the limit (256 MB) from disk, first with a hot
+  tier that keeps none, then with one of that limit; what its resident memory grew by the second
+  time.
 - **large catalogs**: rows inserted by SQL as barcache's own puts leave them, requests and side
   rows included; every entry has a file, so that the directory is as large as a real one. Most
   files are empty; those that evictions reach first hold the bytes of 252 rows. A figure says
