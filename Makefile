@@ -9,13 +9,14 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
 HOURS := 1
+SECONDS := 60
 BUILD := build/dev
 SOURCES_CC = $$(git ls-files --cached --others --exclude-standard '*.cc' '*.h')
 
 .PHONY: help setup build test test-cpp test-python check format format-check lint types stub \
         stub-check layers examples demo bench bench-cpp \
         bench-cpp-check test-install test-rustybt torture-ci torture \
-        torture-sample torture-build mutants wheel clean
+        torture-sample torture-build mutants sanitize fuzz wheel clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -108,6 +109,12 @@ torture: torture-build  ## The same for HOURS=n, with new seeds
 
 torture-sample: torture-build  ## A sample of each part, within three minutes
 	@$(PYTHON) -m tests.torture.run sample
+
+sanitize: setup  ## C++ tests under ASan and UBSan, then under TSan
+	@scripts/sanitize
+
+fuzz: setup  ## libFuzzer on the Parquet reader, the catalog and keys, for SECONDS=n
+	@scripts/fuzz $(SECONDS)
 
 mutants: torture-build  ## The tests are tested: each step left out in turn has to be noticed
 	@$(PYTHON) -m tests.torture.mutants

@@ -68,7 +68,7 @@ void Plant(Cache* cache, const std::string& directory, const Bytes& bytes) {
 // Every value is looked at: a frame that came out can be stored and read again.
 int64_t CheckFrame(const Frame& frame) {
   auto bytes = EncodeParquet(frame, {});
-  // A dictionary's long text is there once in memory and many times in a file: that may be too much.
+  // A dictionary's long text is there once in memory, and many times in a file.
   if (bytes.status().code() == ErrorCode::kOutOfMemory) return frame.num_rows();
   if (!bytes.ok()) {
     Say("a frame that cannot be stored: " + bytes.status().ToString());
