@@ -74,6 +74,9 @@ MUTANTS: tuple[Mutant, ...] = (
         "Triggers of somebody else run in our transactions.",
         "catalog_test CatalogSchemaTest.RefusesForeignTriggers",
     ),
+    Mutant(
+        "no_hardening", "SQLite does what a database says.", "catalog_test HostileCatalog.Every*"
+    ),
     Mutant("no_newest_put", "An older put may come back.", "cache_test RestoredTest.*"),
     Mutant("no_takeover", "A lease holds for ever.", "cache_test FlightBoardTest.AHolder*"),
     Mutant("no_renewal", "A lease is not renewed.", "cache_test FlightBoardTest.TheBackground*"),
