@@ -119,7 +119,7 @@ class CacheCore:
 
     def _open_scan(self, cache_key: str, backtest_id: str | None) -> tuple[FrameScan, polars.DataFrame] | None: ...
 
-    def _put_frames(self, frames: list[tuple[str, Any, bool, str]], dataset_id: int, backtest_id: str | None) -> None: ...
+    def _put_frames(self, frames: list[tuple[str, Any, bool, str]], dataset_id: int, backtest_id: str | None, fetch_cost_s: float | None = None) -> None: ...
 
     def _generate_key(self, arg0: Sequence[bytes], arg1: bytes, arg2: bytes, arg3: bytes, arg4: bytes, /) -> str: ...
 
@@ -221,11 +221,67 @@ class CacheCore:
 
     def end_engine_commit(self) -> None: ...
 
+    def _ledger_look(self, source: str, resolution: str, adjustment: str, symbols: Sequence[str]) -> list[Series]: ...
+
+    def _ledger_all(self) -> list[Series]: ...
+
+    def _ledger_record(self, answers: Sequence[tuple[str, str, str, str, str, Sequence[tuple[int, int, int, str, int, int | None]], bool, Sequence[tuple[int, int, int, str, int, int | None]]]]) -> int:
+        """
+        Answers: source, resolution, adjustment, symbol, schema, coverage, forget_others,
+        in_place_of. Returns how many were recorded.
+        """
+
+    def _unchanged(self, watch: SeriesWatch) -> bool: ...
+
+    def _count_hits(self, watch: SeriesWatch, backtest_id: str) -> None: ...
+
+    def _count_misses(self, arg: int, /) -> None: ...
+
 class FetchedFrame:
     """A frame read once, to be stored and handed out."""
 
     def polars(self) -> polars.DataFrame:
         """What a hit would hand out."""
+
+class Series:
+    """What the ledger knew of one symbol's bars when it was asked."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def known(self) -> bool: ...
+
+    @property
+    def schema_text(self) -> str: ...
+
+    @property
+    def name(self) -> tuple[str, str, str, str]:
+        """source, resolution, adjustment, symbol."""
+
+    @property
+    def coverage(self) -> list[tuple[int, int, int, str, int, int | None]]:
+        """begin_ns, end_ns, state, segment key, asked_at, expires_at; by begin."""
+
+    def plan(self, begin_ns: int, end_ns: int, now_s: int, max_age_s: int | None, any_age: bool, since_s: int | None) -> tuple[list[tuple[int, int, str]], list[tuple[int, int, str]], int | None]:
+        """Pieces (with segment key), lacks (with reason), fresh_until_s."""
+
+    def neighbour(self, moment_ns: int, after: bool, now_s: int) -> tuple[int, int, str] | None:
+        """The final piece next to a moment, with nothing unknown between."""
+
+class SeriesWatch:
+    """What a frame was made of: series as they were, and segments."""
+
+    def __init__(self, series: Sequence[Series], segment_keys: Sequence[str]) -> None: ...
+
+def plan_calls(gaps: Sequence[tuple[int, int, int]], call_cost_ns: int) -> list[tuple[int, int, list[int]]]:
+    """
+    Gaps (symbol's place, begin_ns, end_ns) to calls (begin_ns, end_ns, places).
+    """
+
+def schema_text(data_frame: polars.DataFrame) -> str: ...
+
+def empty_frame(schema_text: str) -> polars.DataFrame: ...
 
 class SqliteFailure(Exception):
     pass

@@ -74,6 +74,17 @@ void Cache::Impl::CountHotHit(std::string_view key, const HotEntryPointer& entry
   }
 }
 
+void Cache::Impl::CountHits(const std::vector<std::string>& keys, std::string_view backtest_id) {
+  hot_hits_.fetch_add(static_cast<int64_t>(keys.size()), std::memory_order_relaxed);
+  if (options.read_only || closed.load(std::memory_order_relaxed)) return;
+  const int64_t now_s = clock_->CoarseWallNs() / 1'000'000'000;
+  for (const std::string& key : keys) {
+    pending_.RecordTouch(key, now_s);
+    if (!backtest_id.empty()) pending_.RecordLink(backtest_id, key);
+  }
+  maintainer_.Nudge();
+}
+
 std::shared_ptr<const HotEntry> Cache::Impl::GetHot(std::string_view key, const GetOptions& get) {
   if (closed.load(std::memory_order_relaxed) || get.columns != nullptr) return nullptr;
   const std::shared_ptr<HotTier> tier = hot_tier();

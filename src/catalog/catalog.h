@@ -32,6 +32,7 @@
 #include "barcache/status.h"
 #include "base/clock.h"
 #include "base/process.h"
+#include "catalog/ledger_rows.h"
 
 namespace barcache {
 
@@ -179,7 +180,7 @@ class CatalogWriter {
   // Removes the entries linked to the backtest, or only those that no other backtest uses; the
   // links of this backtest go in any case. Returns what was removed.
   Result<std::vector<Victim>> EraseBacktest(std::string_view backtest_id, bool keep_shared);
-  // Removes all entries and links. Statistics stay.
+  // Removes all entries, links and the ledger. Statistics stay.
   Result<std::vector<Victim>> EraseAll();
   // Removes entries last used before `before_s`.
   Result<std::vector<Victim>> EraseUnusedSince(int64_t before_s);
@@ -234,6 +235,13 @@ class CatalogWriter {
   Result<bool> FailLease(const LeaseRow& row);
   // Forgets what expired before that moment.
   Status DropLeasesBefore(int64_t expires_ns);
+  // The ledger. Rows of coverage are those of one series, by begin; a segment is an entry.
+  // Inserts the series, or gives it another schema unless that is "".
+  Status StoreSeries(const SeriesRow& series);
+  Result<std::vector<CoverageRow>> CoverageOf(std::string_view series_key);
+  Status DropCoverage(std::string_view series_key, int64_t begin_ns);
+  Status AddCoverage(std::string_view series_key, const CoverageRow& row);
+  Result<bool> HasEntry(std::string_view cache_key);
 
   // Recounts totals and side rows from cache_entries. Returns whether anything differed.
   Result<bool> RebuildSideTables();
@@ -292,6 +300,9 @@ class Catalog {
   Result<std::vector<LeaseRow>> Leases(std::string_view name);
   // Moves with each lease of that name that ends or fails (and with some other commits).
   Epoch EpochOfLease(std::string_view name) const;
+  // A series of the ledger with its coverage; nullopt: nothing was ever asked of it.
+  Result<std::optional<StoredSeries>> FindSeries(std::string_view series_key);
+  Result<std::vector<StoredSeries>> AllSeries();
   // SQLite's quick_check: empty when sound, else its first findings.
   Result<std::vector<std::string>> QuickCheck();
 

@@ -38,6 +38,12 @@ constexpr char kAllVictims[] =
     "SELECT " BARCACHE_VICTIM_COLUMNS_ " FROM cache_entries e ORDER BY e.cache_key";
 constexpr char kDeleteAllLinks[] = "DELETE FROM backtest_cache_links";
 constexpr char kDeleteAllRows[] = "DELETE FROM cache_entries";
+constexpr char kDeleteAllCoverage[] = "DELETE FROM barcache_coverage";
+constexpr char kDeleteAllSeries[] = "DELETE FROM barcache_series";
+// Before its row goes: the trigger would call it evicted.
+constexpr char kMarkCorrupt[] =
+    "UPDATE barcache_coverage SET state = 3 WHERE segment_key <> '' AND segment_key = ?1 AND state "
+    "= 1";
 
 constexpr char kUnusedSince[] =
     "SELECT " BARCACHE_VICTIM_COLUMNS_
@@ -147,6 +153,9 @@ Result<bool> CatalogWriter::EraseIf(std::string_view cache_key, std::string_view
       return false;
     }
   }
+  if (!SeriesKeyOfSegment(cache_key).empty()) {
+    BARCACHE_RETURN_IF_ERROR(RunWith(state_->connection, kMarkCorrupt, cache_key));
+  }
   BARCACHE_RETURN_IF_ERROR(RunWith(state_->connection, kDeleteRow, cache_key));
   state_->Touched(cache_key);
   return true;
@@ -179,8 +188,8 @@ Result<std::vector<Victim>> CatalogWriter::EraseAll() {
     BARCACHE_ASSIGN_OR_RETURN(StatementUse query, state_->Use(kAllVictims));
     BARCACHE_ASSIGN_OR_RETURN(victims, ReadVictims(&*query));
   }
-  // Links first, and all at once: the rows' trigger then finds none.
-  for (const char* sql : {kDeleteAllLinks, kDeleteAllRows}) {
+  // Coverage and links first, and all at once: the rows' triggers then find none.
+  for (const char* sql : {kDeleteAllCoverage, kDeleteAllSeries, kDeleteAllLinks, kDeleteAllRows}) {
     BARCACHE_ASSIGN_OR_RETURN(StatementUse remove, state_->Use(sql));
     BARCACHE_RETURN_IF_ERROR(remove->Run());
   }

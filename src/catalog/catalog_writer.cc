@@ -80,7 +80,11 @@ void CatalogWriter::State::Release() {
 }
 
 void CatalogWriter::State::Touched(std::string_view cache_key) {
-  if (!all_buckets) buckets.push_back(Epochs::BucketOf(cache_key));
+  if (all_buckets) return;
+  buckets.push_back(Epochs::BucketOf(cache_key));
+  // What happens to a segment happens to its series.
+  const std::string_view series_key = SeriesKeyOfSegment(cache_key);
+  if (!series_key.empty()) buckets.push_back(Epochs::BucketOf(series_key));
 }
 
 CatalogWriter::CatalogWriter(std::unique_ptr<State> state) : state_(std::move(state)) {}

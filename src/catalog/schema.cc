@@ -295,6 +295,8 @@ Result<bool> RebuildSideRows(SqliteConnection* connection) {
       " old_count, old_boundary, foreign_changes) VALUES (1, 0, 0, 0, 1, 0, 0, 0)",
       "DELETE FROM barcache_entries WHERE NOT EXISTS"
       " (SELECT 1 FROM cache_entries e WHERE e.cache_key = barcache_entries.cache_key)",
+      "UPDATE barcache_coverage SET state = 2 WHERE state = 1 AND NOT EXISTS"
+      " (SELECT 1 FROM cache_entries e WHERE e.cache_key = barcache_coverage.segment_key)",
       "UPDATE barcache_entries SET generation = 0 WHERE generation <> 0 AND checksum IS NOT"
       " (SELECT e.checksum FROM cache_entries e WHERE e.cache_key = barcache_entries.cache_key)",
       "UPDATE barcache_entries SET (checksum, size_bytes, access_count) ="

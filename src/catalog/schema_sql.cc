@@ -146,6 +146,47 @@ constexpr SchemaObject kBarcacheSchema[] = {
     {"index", "barcache_links_pair",
      "CREATE INDEX barcache_links_pair ON backtest_cache_links (cache_key, backtest_id, "
      "linked_at)"},
+    {"table", "barcache_series",
+     "CREATE TABLE barcache_series (\n"
+     "  series_key TEXT NOT NULL PRIMARY KEY,\n"
+     "  source TEXT NOT NULL,\n"
+     "  resolution TEXT NOT NULL,\n"
+     "  adjustment TEXT NOT NULL,\n"
+     "  symbol TEXT NOT NULL,\n"
+     "  schema_text TEXT NOT NULL\n"
+     ") WITHOUT ROWID"},
+    {"table", "barcache_coverage",
+     "CREATE TABLE barcache_coverage (\n"
+     "  series_key TEXT NOT NULL,\n"
+     "  begin_ns INTEGER NOT NULL,\n"
+     "  end_ns INTEGER NOT NULL,\n"
+     "  state INTEGER NOT NULL,\n"
+     "  segment_key TEXT NOT NULL,\n"
+     "  asked_at INTEGER NOT NULL,\n"
+     "  expires_at INTEGER,\n"
+     "  PRIMARY KEY (series_key, begin_ns)\n"
+     ") WITHOUT ROWID"},
+    {"index", "barcache_coverage_segment",
+     "CREATE INDEX barcache_coverage_segment ON barcache_coverage (segment_key)"
+     " WHERE segment_key <> ''"},
+    // A segment that left, or was put in the place of another, no longer covers anything.
+    {"trigger", "barcache_segment_added",
+     "CREATE TRIGGER barcache_segment_added AFTER INSERT ON cache_entries BEGIN\n"
+     "  UPDATE barcache_coverage SET state = 2\n"
+     "  WHERE segment_key <> '' AND segment_key = NEW.cache_key AND state = 1;\n"
+     "END"},
+    {"trigger", "barcache_segment_changed",
+     "CREATE TRIGGER barcache_segment_changed\n"
+     "AFTER UPDATE OF cache_key, checksum ON cache_entries\n"
+     "WHEN OLD.cache_key IS NOT NEW.cache_key OR OLD.checksum IS NOT NEW.checksum BEGIN\n"
+     "  UPDATE barcache_coverage SET state = 2\n"
+     "  WHERE segment_key <> '' AND segment_key IN (OLD.cache_key, NEW.cache_key) AND state = 1;\n"
+     "END"},
+    {"trigger", "barcache_segment_removed",
+     "CREATE TRIGGER barcache_segment_removed AFTER DELETE ON cache_entries BEGIN\n"
+     "  UPDATE barcache_coverage SET state = 2\n"
+     "  WHERE segment_key <> '' AND segment_key = OLD.cache_key AND state = 1;\n"
+     "END"},
     // A writer of ours has written the side row already; for everybody else a trigger does.
     // INSERT OR REPLACE removes a row without running delete triggers: the old side row goes here.
     {"trigger", "barcache_entry_added",

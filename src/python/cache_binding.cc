@@ -6,7 +6,6 @@
 #include <nanobind/stl/string_view.h>
 #include <nanobind/stl/vector.h>
 
-#include <atomic>
 #include <memory>
 #include <optional>
 #include <set>
@@ -18,6 +17,7 @@
 #include "barcache/cache_key.h"
 #include "catalog/catalog.h"
 #include "python/bindings.h"
+#include "python/cache_core.h"
 #include "python/errors.h"
 #include "python/event_log.h"
 #include "python/flight_binding.h"
@@ -31,21 +31,6 @@ namespace barcache::python {
 namespace {
 
 using Columns = std::optional<std::vector<std::string>>;
-
-struct CacheCore {
-  std::unique_ptr<Cache> cache;
-  // The ContextVar that `with cache.backtest(...)` sets, asked only while such a block is open.
-  nb::object backtest_variable;
-  // The default of get_cached_data's argument `frame`, interned: compared by identity first.
-  nb::object polars_name = nb::steal(PyUnicode_InternFromString("polars"));
-  std::atomic<int> open_backtests{0};
-
-  // Closing may wait for another thread, which may need the GIL to go on.
-  ~CacheCore() {
-    const GilRelease unlocked;
-    cache.reset();
-  }
-};
 
 // Runs `call` without the GIL and raises what it reports.
 template <typename Call>
@@ -228,8 +213,8 @@ std::string KeyText(nb::handle cache_key) {
 
 // Each item: key, data, whether it is a Polars frame (its buffers are shared, others copied),
 // origin.
-void PutFrames(CacheCore& self, const nb::list& frames, int64_t dataset_id,
-               nb::handle backtest_id) {
+void PutFrames(CacheCore& self, const nb::list& frames, int64_t dataset_id, nb::handle backtest_id,
+               std::optional<double> fetch_cost_s) {
   std::vector<PutItem> items;
   for (nb::handle entry : frames) {
     const nb::tuple parts = nb::cast<nb::tuple>(entry);
@@ -244,6 +229,7 @@ void PutFrames(CacheCore& self, const nb::list& frames, int64_t dataset_id,
   PutOptions options;
   options.dataset_id = dataset_id;
   options.backtest_id = BacktestOf(self, backtest_id);
+  options.fetch_cost_s = fetch_cost_s;
   UnlockedStatus([&] { return self.cache->PutMany(items, options); });
 }
 
@@ -413,6 +399,7 @@ void Construct(CacheCore* self, std::string db_path, std::string cache_directory
   std::unique_ptr<Cache> cache = OpenCache(options);
   auto* made = new (self) CacheCore;
   made->cache = std::move(cache);
+  made->ledger = std::make_unique<Ledger>(&made->cache->catalog());
   made->backtest_variable = std::move(backtest_variable);
 }
 
@@ -463,9 +450,10 @@ void BindFrames(nb::class_<CacheCore>& core) {
            nb::sig("def _open_scan(self, cache_key: str, backtest_id: str | None) "
                    "-> tuple[FrameScan, polars.DataFrame] | None"))
       .def("_put_frames", &PutFrames, nb::arg("frames"), nb::arg("dataset_id"),
-           nb::arg("backtest_id").none(),
+           nb::arg("backtest_id").none(), nb::arg("fetch_cost_s") = nb::none(),
            nb::sig("def _put_frames(self, frames: list[tuple[str, typing.Any, bool, str]], "
-                   "dataset_id: int, backtest_id: str | None) -> None"))
+                   "dataset_id: int, backtest_id: str | None, "
+                   "fetch_cost_s: float | None = None) -> None"))
       .def("_generate_key",
            [](CacheCore& self, std::vector<nb::bytes> symbols, nb::bytes start_date,
               nb::bytes end_date, nb::bytes resolution, nb::bytes data_source) {
@@ -636,6 +624,7 @@ void BindCache(nb::module_& module) {
   BindQueries(core);
   BindRemoval(core);
   BindSettings(core);
+  BindLedgerOfCache(core);
 }
 
 }  // namespace barcache::python

@@ -18,6 +18,7 @@ NB_MODULE(_core, module) {
   barcache::python::BindHotTier(module);
   barcache::python::BindFlight(module);
   barcache::python::BindCache(module);
+  barcache::python::BindLedger(module);
   barcache::python::BindSqliteDbapi(module);
   module.def("in_forked_child", &barcache::InForkedChild,
              "Whether this process was forked from one that had a cache open.");
