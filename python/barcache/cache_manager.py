@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from barcache import _core, session_stats
+from barcache.bars import AskingCore, BarReader
 from barcache.conversion import frame_to_put
 from barcache.errors import InvalidArgument, InvalidType
-from barcache.fetching import FetchingCore
 from barcache.flights import Flights
 from barcache.session_stats import SessionStats
 
@@ -43,7 +43,7 @@ DURABILITIES = ("normal", "full")
 _open_managers: weakref.WeakSet[CacheManager] = weakref.WeakSet()
 
 
-class CacheManager(FetchingCore):
+class CacheManager(AskingCore):
     """A two-tier cache of market-data frames: memory over verified Parquet files.
 
     Args:
@@ -130,6 +130,7 @@ class CacheManager(FetchingCore):
         self._cold_cache_size_mb = cold_cache_size_mb
         self._hot_cache = self._hot_tier()
         self._metadata_catalog: ParquetMetadataCatalog | None = None
+        self._bar_reader = BarReader()
         _open_managers.add(self)
 
     # --- frames ----------------------------------------------------------------------------

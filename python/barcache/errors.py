@@ -123,3 +123,18 @@ class InvalidBars(SourceError, ValueError):
     def __init__(self, message: str, report: Any = None):
         super().__init__(message)
         self.report = report
+
+
+class PartialCoverage(BarcacheError):
+    """Not all bars asked for are in the cache, and the source was not, or could not be, asked.
+
+    Attributes:
+        frame: the bars that are there.
+        missing: for each symbol the intervals that are not: pairs of first and last moment, in
+            the types of the request's ends.
+    """
+
+    def __init__(self, message: str, frame: Any = None, missing: Any = None):
+        super().__init__(message)
+        self.frame = frame
+        self.missing = missing

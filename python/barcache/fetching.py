@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class FetchingCore(_core.CacheCore):
-    """Keys of requests, and get_or_fetch: the base of CacheManager."""
+    """Keys of requests, and fetching what is cached as a whole."""
 
     _flights: Flights
     _stores: bool  # Not read-only.
@@ -69,64 +69,23 @@ class FetchingCore(_core.CacheCore):
         self._remember_request(key, text)
         return key
 
-    def get_or_fetch(
+    def _fetch_whole(
         self,
-        symbols: list[str],
-        start_date: str,
-        end_date: str,
-        resolution: str,
-        data_source: str,
+        symbols: Any,
+        start_date: Any,
+        end_date: Any,
+        resolution: Any,
+        data_source: Any,
         fetch_fn: Callable[..., Any],
         *,
         backtest_id: str | None = None,
     ) -> pl.DataFrame:
-        """The frame of a request: from the cache, or fetched, stored and returned.
-
-        However many threads and processes ask for one request at once, one of them fetches. If
-        its process dies, one that waits takes over, at the latest after 10 seconds.
-
-        Args:
-            symbols: With the next four the request, as for generate_cache_key.
-            start_date: Part of the request.
-            end_date: Part of the request.
-            resolution: Part of the request.
-            data_source: Part of the request. The entry belongs to the dataset of data_source and
-                resolution, which is made if there is none.
-            fetch_fn: Called as ``fetch_fn(symbols, start_date, end_date, resolution)``, with the
-                arguments as they were given; returns any frame that put_cached_data takes.
-            backtest_id: Links the entry to this backtest.
-
-        Returns:
-            A Polars DataFrame, as get_cached_data would; also for a pandas or Arrow frame, which
-            ``get_cached_data(key, frame="pandas")`` gives back. A frame that could not be stored
-            (disk full, cache closed or read-only, a type that could not come back exactly) is
-            returned nevertheless; the log has a warning, unless the cache is read-only.
-
-        Raises:
-            Whatever fetch_fn raises, in every thread that waited; nothing is stored.
-            FetchFailed: another process fetched, failed, and this one had waited.
-            InvalidType: fetch_fn cannot be called, is async, or returned no frame.
-            InvalidArgument: fetch_fn asks for the request that it is fetching.
-
-        >>> import tempfile, polars as pl
-        >>> from barcache import CacheManager
-        >>> cache = CacheManager(":memory:", tempfile.mkdtemp())
-        >>> def vendor(symbols, start_date, end_date, resolution):
-        ...     print("asked for", *symbols)
-        ...     return pl.DataFrame({"close": [1.0, 2.0]})
-        >>> request = (["AAPL"], "2023-01-01", "2023-12-31", "1d", "yfinance")
-        >>> cache.get_or_fetch(*request, vendor).height
-        asked for AAPL
-        2
-        >>> cache.get_or_fetch(*request, vendor).height
-        2
-        >>> cache.close()
-        """
+        """The frame of a request, cached as a whole under its key. See get_or_fetch."""
         key = self.generate_cache_key(symbols, start_date, end_date, resolution, data_source)
         found: pl.DataFrame | None = self.get_cached_data(key, backtest_id=backtest_id)
         if found is not None:
             return found
-        _require_callable(fetch_fn)
+        require_callable(fetch_fn)
         if is_async_function(fetch_fn):
             refuse_async(fetch_fn)
         errand = errand_of(
@@ -174,7 +133,7 @@ class FetchingCore(_core.CacheCore):
             found = await in_thread(self._get, key, backtest_id)
         if found is not None:
             return found
-        _require_callable(fetch_fn)
+        require_callable(fetch_fn)
 
         def fetch() -> Any:
             return fetch_fn(symbols, start_date, end_date, resolution)
@@ -220,16 +179,10 @@ def errand_of(
     """Fetching an entry: ``dataset`` is its data source and resolution."""
 
     def store(fetched: Any, cost_s: float) -> pl.DataFrame:
-        frame, stored = _import(core, fetched)
-        if isinstance(stored, UnsupportedFrame):
-            _log_not_stored(cache_key, stored)
-        elif stores:
-            try:
-                number = dataset_of(core, *dataset)
-                core._put_fetched(cache_key, stored, number, backtest_id, cost_s)
-            except (BarcacheError, MemoryError) as error:
-                _log_not_stored(cache_key, error)
-        return frame
+        imported = import_fetched(core, fetched)
+        return store_whole(
+            core, cache_key, dataset, imported, cost_s, backtest_id=backtest_id, stores=stores
+        )
 
     return Errand(
         begin=core._begin_flight,
@@ -239,7 +192,30 @@ def errand_of(
     )
 
 
-def _import(
+def store_whole(
+    core: _core.CacheCore,
+    cache_key: str,
+    dataset: tuple[Any, Any],
+    imported: tuple[pl.DataFrame, _core.FetchedFrame | UnsupportedFrame],
+    cost_s: float,
+    *,
+    backtest_id: str | None,
+    stores: bool,
+) -> pl.DataFrame:
+    """What import_fetched made, as an entry; one that cannot be stored is logged. The frame."""
+    frame, stored = imported
+    if isinstance(stored, UnsupportedFrame):
+        log_not_stored(cache_key, stored)
+    elif stores:
+        try:
+            number = dataset_of(core, *dataset)
+            core._put_fetched(cache_key, stored, number, backtest_id, cost_s)
+        except (BarcacheError, MemoryError) as error:
+            log_not_stored(cache_key, error)
+    return frame
+
+
+def import_fetched(
     core: _core.CacheCore, fetched: Any
 ) -> tuple[pl.DataFrame, _core.FetchedFrame | UnsupportedFrame]:
     """The frame for the caller, and the one to store or why it cannot be stored.
@@ -284,11 +260,17 @@ def _text(value: Any) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _log_not_stored(cache_key: str, error: Exception) -> None:
+def log_not_stored(cache_key: str, error: Exception) -> None:
+    """Say in the log that what was fetched is not kept."""
     log_event(logging.WARNING, "cache_fetch_not_stored", cache_key=cache_key, error=str(error))
 
 
-def _require_callable(fetch_fn: object) -> None:
+def require_callable(fetch_fn: object) -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+        InvalidType: it cannot.
+    """
     if not callable(fetch_fn):
         raise InvalidType(
             f"fetch_fn must be callable, as fetch_fn(symbols, start_date, end_date, resolution), "

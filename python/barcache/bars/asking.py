@@ -1,0 +1,182 @@
+"""The part of CacheManager that answers requests for bars.
+
+Thread safety: all methods may be called from any thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from barcache.bars.ends import Ends
+from barcache.bars.fetching import NotBars
+from barcache.bars.get_or_fetch import bar_request, is_of_bars, memo_key, source_of
+from barcache.errors import InvalidArgument
+from barcache.fetching import FetchingCore, require_callable
+from barcache.flights import is_async_function, refuse_async
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextvars import ContextVar
+    from datetime import timedelta
+
+    import polars as pl
+
+    from barcache import _core
+    from barcache.bars.reader import BarReader
+    from barcache.bars.request import BarRequest
+    from barcache.sources import Source
+
+
+Call = tuple[Any, Any, Any, Any]  # symbols, start_date, end_date, resolution
+
+
+class BarOptions(TypedDict):
+    """The options of get_or_fetch: see AskingCore."""
+
+    backtest_id: str | None
+    columns: Sequence[str] | None
+    max_age: float | timedelta | None
+    adjustment: str | None
+    overlap: int
+    offline: bool
+    stale_if_error: bool
+
+
+class AskingCore(FetchingCore):
+    """get_or_fetch: the base of CacheManager.
+
+    Each top-up fetches a few bars again that are held (``overlap``): if the source now says
+    something else of them (a split, a dividend, a correction), the history of the symbol is
+    fetched anew. Bars that are not final yet are fetched again (docs/guide.md).
+    """
+
+    _bar_reader: BarReader
+    _backtest: ContextVar[str | None]
+    _hot_cache: _core.LRUCache
+
+    def get_or_fetch(
+        self,
+        symbols: Sequence[str] | str,
+        start_date: Any,
+        end_date: Any,
+        resolution: str,
+        data_source: Any,
+        fetch_fn: Callable[..., Any] | None = None,
+        *,
+        backtest_id: str | None = None,
+        columns: Sequence[str] | None = None,
+        max_age: float | timedelta | None = None,
+        adjustment: str | None = None,
+        overlap: int = 1,
+        offline: bool = False,
+        stale_if_error: bool = False,
+    ) -> pl.DataFrame:
+        """The bars of these symbols between two dates, both included; fetched where missing.
+
+        Bars are kept per symbol and interval: a request is answered from what earlier ones
+        brought, whatever their symbols and dates, and only the gaps are fetched. What threads and
+        processes miss at the same time is fetched once. An answer that is no bars (without a time
+        column, or rows that cannot be told apart) is cached as a whole, under the request's key.
+
+        Args:
+            symbols: A str is one symbol.
+            start_date: ISO text, a date, datetime or pd.Timestamp; without a zone, in the bars'.
+            end_date: Likewise; included, a mere day as a whole.
+            resolution: ``"1d"``, ``"1h"``, ``"5m"`` and so on.
+            data_source: A source (``barcache.sources``), the name of a registered one, or any name.
+            fetch_fn: ``fetch_fn(symbols, start_date, end_date, resolution)`` where data_source is
+                but a name; the ends of a gap come in the types of the request's.
+            backtest_id: Links the entries to this backtest.
+            columns: Only these, in this order.
+            max_age: Seconds or a timedelta: younger answers count, final or not.
+            adjustment: The mode of price adjustment; modes are kept apart.
+            overlap: Bars that a top-up fetches again at each edge of a gap.
+            offline: Nothing is fetched; what is held counts, however old.
+            stale_if_error: If the source fails, what is held counts, however old.
+
+        Returns:
+            A frame with exactly the bars asked for, by symbol and time; without any it has the
+            columns of the source's answers. What could not be stored is returned all the same.
+
+        Raises:
+            Whatever the source raises, in every thread that waited; what it gave before is kept.
+            FetchFailed: another process fetched, failed, and this one had waited.
+            PartialCoverage: offline or stale_if_error, and not all is held: see there.
+            InvalidArgument, InvalidType: what the message names.
+        """
+        call = (symbols, start_date, end_date, resolution)
+        key = memo_key(*call, data_source, columns, max_age, adjustment)
+        known = self._bar_reader.recall(self, key, backtest_id)
+        if known is not None:
+            frame: pl.DataFrame = known
+            return frame
+        options = BarOptions(
+            backtest_id=backtest_id,
+            columns=columns,
+            max_age=max_age,
+            adjustment=adjustment,
+            overlap=overlap,
+            offline=offline,
+            stale_if_error=stale_if_error,
+        )
+        return self._answer(call, data_source, fetch_fn, options, key)
+
+    def _answer(
+        self, call: Call, data_source: Any, fetch_fn: Any, options: BarOptions, key: Any
+    ) -> pl.DataFrame:
+        source = self._source_of(data_source, fetch_fn)
+        if not is_of_bars(*call):
+            return self._only_named(call, source, fetch_fn, options)
+        request = self._request(call, source, fetch_fn, options)
+        try:
+            return self._bar_reader.answer(self, request, key)
+        except NotBars as not_bars:
+            whole = not_bars.frame
+        if whole is None:  # Of a part of the request: the rest is not known.
+            whole = self._whole(call, source, fetch_fn, options)
+        if request.columns is not None:
+            return whole.select(request.columns)
+        self._bar_reader.remember_whole(key, request.exact_key)
+        return whole
+
+    def _request(
+        self, call: Call, source: Source, fetch_fn: Any, options: BarOptions
+    ) -> BarRequest:
+        symbols, start_date, end_date, resolution = call
+        request = bar_request(symbols, Ends(start_date, end_date), resolution, source, **options)
+        given = [symbols] if isinstance(symbols, str) else symbols
+        start, end = (e if isinstance(e, str) else e.isoformat() for e in (start_date, end_date))
+        exact = self.generate_cache_key(list(given), start, end, resolution, source.name)
+        return replace(request, exact_key=exact, symbols_given=given, fetch_fn=fetch_fn)
+
+    def _whole(
+        self, call: Call, source: Source, fetch_fn: Any, options: BarOptions
+    ) -> pl.DataFrame:
+        return self._fetch_whole(
+            *call, source.name, fetch_fn or source.fetch, backtest_id=options["backtest_id"]
+        )
+
+    def _only_named(
+        self, call: Call, source: Source, fetch_fn: Any, options: BarOptions
+    ) -> pl.DataFrame:
+        """A request whose parts only name a frame."""
+        given = [
+            name
+            for name in ("columns", "max_age", "adjustment", "offline", "stale_if_error")
+            if options[name]
+        ]
+        if given:
+            raise InvalidArgument(
+                f"{call!r} cannot be read as symbols, two dates and a resolution, so that "
+                f"{', '.join(given)} means nothing: write dates as 2023-01-31 and a resolution as "
+                "1d, or leave it out"
+            )
+        return self._whole(call, source, fetch_fn, options)
+
+    def _source_of(self, data_source: Any, fetch_fn: Any) -> Source:
+        if fetch_fn is not None:
+            require_callable(fetch_fn)
+            if is_async_function(fetch_fn):
+                refuse_async(fetch_fn)
+        return source_of(data_source, fetch_fn)

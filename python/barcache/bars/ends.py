@@ -1,0 +1,163 @@
+"""The two ends of a request, in whatever type they come, as moments and back.
+
+Moments are nanoseconds since 1970 in UTC; intervals are half-open pairs of them. A mere day
+(``date``, or ISO text of that length) stands for its first moment as a start, and for its last as
+an end, in the zone of the bars' time column. A time without a zone is in that zone too. Bars
+without a zone are read as UTC. Thread safety: values and pure functions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from barcache.errors import InvalidArgument
+from barcache.sources.base import as_day_or_moment
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from barcache.resolution import Resolution
+
+DAY = timedelta(days=1)
+SECOND_NS = 1_000_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+Interval = tuple[int, int]
+
+
+@lru_cache(maxsize=256)
+def zone_of(name: str | None) -> tzinfo:
+    """The zone of that name; UTC for None.
+
+    >>> str(zone_of("Europe/Berlin")), str(zone_of(None))
+    ('Europe/Berlin', 'UTC')
+    """
+    if name is None or name == "UTC":
+        return UTC
+    if name[0] in "+-":  # Arrow's fixed offsets.
+        return datetime.fromisoformat(f"2000-01-01T00:00{name}").tzinfo or UTC
+    return ZoneInfo(name)
+
+
+def moment_ns(moment: datetime, zone: tzinfo = UTC) -> int:
+    """Nanoseconds since 1970 of a datetime; one without a zone is in ``zone``.
+
+    >>> moment_ns(datetime(1970, 1, 2))
+    86400000000000
+    """
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone)
+    return (moment - _EPOCH) // _MICROSECOND * 1000 + getattr(moment, "nanosecond", 0)
+
+
+def day_ns(day: date, zone: tzinfo = UTC) -> int:
+    """The first moment of a day in ``zone``."""
+    return moment_ns(datetime(day.year, day.month, day.day, tzinfo=zone))
+
+
+def datetime_of(ns: int, zone: tzinfo = UTC) -> datetime:
+    """The aware datetime of a moment, rounded down to a microsecond."""
+    return (_EPOCH + ns // 1000 * _MICROSECOND).astimezone(zone)
+
+
+def bar_slot_end(ns: int, resolution: Resolution, zone: tzinfo) -> int:
+    """Until when the bar that begins at a moment lasts: no other bar begins before.
+
+    Days and longer are counted on the zone's calendar: a day may have 23 hours.
+    """
+    if resolution.is_intraday:
+        return ns + resolution.seconds * SECOND_NS
+    wall = datetime_of(ns, zone).replace(tzinfo=None)
+    if resolution.unit == "mo":
+        month = wall.month - 1 + resolution.count
+        first = wall.replace(year=wall.year + month // 12, month=month % 12 + 1, day=1)
+        following = (first.replace(day=28) + 4 * DAY).replace(day=1)
+        end = min(first + (wall.day - 1) * DAY, following - DAY)
+    else:
+        end = wall + resolution.count * (7 if resolution.unit == "wk" else 1) * DAY
+    return moment_ns(end, zone)
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Both ends of a request, included in it.
+
+    Attributes:
+        start, end: as the caller gave them: ISO text, date, datetime or pd.Timestamp.
+
+    >>> Ends("2023-01-01", date(2023, 1, 31)).interval(UTC)
+    (1672531200000000000, 1675209600000000000)
+    """
+
+    start: Any
+    end: Any
+
+    @cached_property
+    def _parsed(self) -> tuple[date, date]:
+        return _parsed(self.start), _parsed(self.end)
+
+    def interval(self, zone: tzinfo) -> Interval:
+        """The moments asked for, where bars are in ``zone``.
+
+        Raises:
+            InvalidArgument: an end before the start, or text that is no ISO date or time.
+        """
+        first, last = self._parsed
+        begin = moment_ns(first, zone) if isinstance(first, datetime) else day_ns(first, zone)
+        end = moment_ns(last, zone) + 1 if isinstance(last, datetime) else day_ns(last + DAY, zone)
+        if end <= begin:
+            raise InvalidArgument(f"end_date {self.end} is before start_date {self.start}")
+        return begin, end
+
+    @property
+    def starts_with_day(self) -> bool:
+        """Whether the start is a mere day."""
+        return not isinstance(self._parsed[0], datetime)
+
+    @property
+    def ends_with_day(self) -> bool:
+        """Whether the end is a mere day."""
+        return not isinstance(self._parsed[1], datetime)
+
+    def arguments(self, interval: Interval, zone: tzinfo) -> tuple[Any, Any]:
+        """The ends of a part of the request in the types of its ends, both included.
+
+        A day is the whole day that the moment is in, so that what is asked for holds the part.
+        """
+        begin, end = self.interval(zone)
+        start_argument, end_argument = self.start, self.end
+        if interval[0] != begin:
+            start_argument = _like(
+                self.start, self._parsed[0], -(-interval[0] // 1000) * 1000, zone
+            )
+        if interval[1] != end:
+            end_argument = _like(self.end, self._parsed[1], interval[1] - 1, zone)
+        return start_argument, end_argument
+
+
+def _parsed(value: Any) -> date:
+    if hasattr(value, "to_pydatetime"):  # A pd.Timestamp is a datetime, with nanoseconds.
+        stamp: date = value
+        return stamp
+    return as_day_or_moment(value)
+
+
+def _like(given: Any, parsed: date, ns: int, zone: tzinfo) -> Any:
+    """The moment in the type of ``given``, and in its zone or, without one, that of the bars."""
+    if not isinstance(parsed, datetime):
+        day = datetime_of(ns, zone).date()
+        return day.isoformat() if isinstance(given, str) else day
+    if hasattr(given, "to_pydatetime"):
+        import pandas
+
+        stamp = pandas.Timestamp(ns, unit="ns", tz="UTC").tz_convert(given.tzinfo or zone)
+        return stamp if given.tzinfo is not None else stamp.tz_localize(None)
+    moment = datetime_of(ns, parsed.tzinfo or zone)
+    if parsed.tzinfo is None:
+        moment = moment.replace(tzinfo=None)
+    return moment.isoformat() if isinstance(given, str) else moment

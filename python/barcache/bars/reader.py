@@ -1,0 +1,279 @@
+"""BarReader: answers requests for bars from segments, and fetches only what is missing.
+
+A call looks the request up in the ledger, reads the segments, fetches the gaps, and joins both. A
+request that was answered from the cache alone is remembered with its frame: as long as the change
+counters of its series stand, the same request is answered from there.
+
+Thread safety: everything may be called from any thread. Nothing is locked while a source works.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from barcache import _core
+from barcache.bars.fetching import Fetching, NotBars
+from barcache.bars.frames import cut, joined
+from barcache.bars.look import Look, SymbolLook, look_at, without
+from barcache.errors import ColumnNotFound, PartialCoverage
+from barcache.events import log_event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from barcache.bars.asking import AskingCore
+    from barcache.bars.request import BarRequest
+
+# A segment may be evicted, and a gap be filled by somebody else, between look and read.
+MOST_LOOKS = 6
+REMEMBERED_FRAMES = 1024
+
+
+@dataclass(slots=True)
+class _Remembered:
+    frame: pl.DataFrame
+    watch: _core.SeriesWatch
+    fresh_until_s: float
+    size_bytes: int
+
+
+class BarReader:
+    """The reader of one cache; see the module.
+
+    Args:
+        clock: Unix seconds; the time by which bars become final and answers stale.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time):
+        self.clock = clock
+        # Frames, or the key of an entry that is the answer as a whole.
+        self._remembered: dict[Any, _Remembered | str] = {}
+        self._remembered_bytes = 0
+
+    # --- frames that were answered before ---------------------------------------------------
+
+    def recall(self, cache: AskingCore, memo_key: Any, backtest_id: str | None) -> Any:
+        """The frame of a request answered before, if it still stands; else None."""
+        found = self._remembered.get(memo_key)
+        if found is None:
+            return None
+        if isinstance(found, str):
+            frame = cache.get_cached_data(found, backtest_id=backtest_id)
+            if frame is None:
+                self._forget(memo_key)
+            return frame
+        if self.clock() >= found.fresh_until_s or not cache._unchanged(found.watch):
+            self._forget(memo_key)
+            return None
+        cache._count_hits(found.watch, backtest_id or cache._backtest.get() or "")
+        return found.frame.clone()
+
+    def remember_whole(self, memo_key: Any, exact_key: str) -> None:
+        """From now on the request is answered by the entry of that key, while there is one."""
+        if memo_key is not None:
+            self._make_room(0, 2**62)
+            self._remembered[memo_key] = exact_key
+
+    def _make_room(self, size: int, limit: int) -> None:
+        while self._remembered and (
+            self._remembered_bytes + size > limit or len(self._remembered) >= REMEMBERED_FRAMES
+        ):
+            try:
+                self._forget(next(iter(self._remembered)))
+            except (StopIteration, RuntimeError):  # Another thread was here.
+                break
+
+    def _remember(self, cache: AskingCore, memo_key: Any, look: Look, frame: pl.DataFrame) -> None:
+        limit = cache._hot_cache.max_size_bytes // 8
+        size = int(frame.estimated_size())
+        if size > limit:
+            return
+        self._make_room(size, limit)
+        watch = _core.SeriesWatch([part.series for part in look.symbols], look.segment_keys())
+        moments = [part.fresh_until_s for part in look.symbols if part.fresh_until_s is not None]
+        self._forget(memo_key)
+        self._remembered[memo_key] = _Remembered(frame, watch, min(moments, default=2**62), size)
+        self._remembered_bytes += size
+
+    def _forget(self, memo_key: Any) -> None:
+        found = self._remembered.pop(memo_key, None)
+        if isinstance(found, _Remembered):
+            self._remembered_bytes -= found.size_bytes
+
+    # --- answering --------------------------------------------------------------------------
+
+    def answer(self, cache: AskingCore, request: BarRequest, memo_key: Any) -> pl.DataFrame:
+        """The bars asked for, fetched where they are missing.
+
+        Raises:
+            NotBars: the source's answer cannot be kept as bars.
+            PartialCoverage: offline, or the source failed and ``stale_if_error``.
+        """
+        run = _Run(cache, request, int(self.clock()))
+        frame = run.answer()
+        if run.from_cache and memo_key is not None:
+            self._remember(cache, memo_key, run.look, frame)
+            frame = frame.clone()
+        return frame
+
+
+class _Run:
+    """One call."""
+
+    def __init__(self, cache: AskingCore, request: BarRequest, now_s: int):
+        self.cache = cache
+        self.request = request
+        self.now_s = now_s
+        self.fetching = Fetching(cache, request, now_s)
+        self.look = Look()
+        self.from_cache = False
+        self._lost_keys: set[str] = set()
+
+    def answer(self) -> pl.DataFrame:
+        request = self.request
+        since_s: int | None = None
+        for _ in range(MOST_LOOKS):
+            look = self._look(any_age=request.offline, since_s=since_s)
+            frames = self._read(look)
+            if frames is None:
+                continue
+            if look.complete:
+                self.from_cache = not self.fetching.frames
+                return self._assembled(frames)
+            if self.fetching.adopt(look):
+                continue
+            if request.offline:
+                raise self._partial(frames, "offline=True")
+            try:
+                finished = self.fetching.fetch(look)
+            except (NotBars, PartialCoverage):
+                raise
+            except Exception as error:
+                if not request.stale_if_error:
+                    raise
+                return self._stale_answer(error)
+            if finished:
+                return self._assembled(frames)
+            since_s = self.now_s  # Others fetched some of it: their answers count.
+        return self._assembled(self._read(self.look) or {})
+
+    def _look(self, *, any_age: bool, since_s: int | None = None) -> Look:
+        self.look = look_at(
+            self.cache,
+            self.request,
+            now_s=self.now_s,
+            any_age=any_age,
+            since_s=since_s,
+            lost_keys=self._lost_keys,
+        )
+        for part in self.look.symbols:  # What this call has fetched is not missing.
+            own = self.fetching.intervals_of(part.symbol)
+            if own:
+                part.lacks = [
+                    (*rest, lack[2]) for lack in part.lacks for rest in without([lack[:2]], own)
+                ]
+        return self.look
+
+    def _read(self, look: Look) -> dict[str, pl.DataFrame] | None:
+        """The segments by key; None if one was not there: then the ledger has changed."""
+        keys = look.segment_keys()
+        if not keys:
+            return {}
+        frames = self.cache.get_many(keys, backtest_id=self.request.backtest_id)
+        lost = [key for key, frame in zip(keys, frames, strict=True) if frame is None]
+        if lost:
+            self._lost_keys.update(lost)
+            return None
+        return dict(zip(keys, frames, strict=True))
+
+    def _assembled(self, frames: dict[str, pl.DataFrame]) -> pl.DataFrame:
+        """The answer out of segments and what was fetched."""
+        parts: list[pl.DataFrame] = []
+        for part in self.look.symbols:
+            bars = self._bars_of(part, frames)
+            parts += self._named(part.symbol, bars)
+        if parts:
+            return self._selected(joined(parts))
+        return self._selected(self._empty())
+
+    def _bars_of(self, part: SymbolLook, frames: dict[str, pl.DataFrame]) -> list[pl.DataFrame]:
+        own = self.fetching.intervals_of(part.symbol)
+        placed = list(self.fetching.frames.get(part.symbol, ()))
+        for begin, end, key in part.pieces:
+            for rest in without([(begin, end)], own) if own else [(begin, end)]:
+                if part.shape is not None:
+                    placed.append((rest[0], cut(frames[key], part.shape, rest)))
+        placed.sort(key=lambda one: one[0])
+        return [frame for _, frame in placed if frame.height]
+
+    def _named(self, symbol: str, bars: list[pl.DataFrame]) -> list[pl.DataFrame]:
+        """Several symbols are told apart by a column, also where the source gave none."""
+        if len(self.request.symbols) == 1:
+            return bars
+        name = self.fetching.symbol_column(self.look)
+        return [
+            frame
+            if name in frame.columns
+            else frame.clone().insert_column(min(1, frame.width), pl.lit(symbol).alias(name))
+            for frame in bars
+        ]
+
+    def _empty(self) -> pl.DataFrame:
+        """An answer without bars, in the columns of the source's answers."""
+        for part in self.look.symbols:
+            if part.series.schema_text:
+                return _core.empty_frame(part.series.schema_text)
+        return self.fetching.empty_answer
+
+    def _selected(self, frame: pl.DataFrame) -> pl.DataFrame:
+        columns = self.request.columns
+        if columns is None:
+            return frame
+        missing = [name for name in columns if name not in frame.columns]
+        if missing:
+            raise ColumnNotFound(
+                f"the bars have no column {missing[0]!r}: they have {', '.join(frame.columns)}"
+            )
+        return frame.select(columns)
+
+    # --- when the source is not to be had -----------------------------------------------------
+
+    def _stale_answer(self, error: Exception) -> pl.DataFrame:
+        """What is there, however old."""
+        frames = None
+        while frames is None:
+            frames = self._read(self._look(any_age=True))
+        if not self.look.complete:
+            raise self._partial(frames, f"the source failed: {error}") from error
+        log_event(
+            logging.WARNING,
+            "stale_bars_served",
+            source=self.request.source.name,
+            symbols=len(self.request.symbols),
+            error=str(error),
+        )
+        return self._assembled(frames)
+
+    def _partial(self, frames: dict[str, pl.DataFrame], why: str) -> PartialCoverage:
+        missing = {
+            part.symbol: [self.request.ends.arguments(gap, part.zone) for gap in part.gaps()]
+            for part in self.look.symbols
+            if part.lacks
+        }
+        shown = ", ".join(
+            f"{symbol} {start} to {end}"
+            for symbol, gaps in list(missing.items())[:4]
+            for start, end in gaps[:2]
+        )
+        return PartialCoverage(
+            f"{why}, and not all bars of {self.request.source.name} are in the cache: missing are "
+            f"{shown}{' and more' if len(missing) > 4 else ''}; take what is there from .frame, or "
+            "ask again when the source can be reached",
+            self._assembled(frames),
+            missing,
+        )
