@@ -61,6 +61,9 @@ MUTANTS: tuple[Mutant, ...] = (
         "no_stamp_generation", "The footer may name another put.", "cold_test HostileRows.AFileOf*"
     ),
     Mutant("no_stamp_due", "A stamp may be missing.", "cold_test HostileRows.AFileWithout*"),
+    Mutant(
+        "no_index_bounds", "Indices may point beyond a dictionary.", "frame_test IndexRuns.Refuses*"
+    ),
     Mutant("no_decode_budget", "A frame may take any memory.", "frame_test ForgedFooter.*"),
     Mutant("no_utf8_check", "Text need not be text.", "frame_test *Utf8*"),
     Mutant("follow_links", "Symbolic links are followed.", "base_test FileSystemTest.*"),
