@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from barcache import _core
+    from barcache.bars.explanation import Explanation
     from barcache.bars.reader import BarReader
     from barcache.bars.request import BarRequest
     from barcache.sources import Source
@@ -122,6 +123,61 @@ class AskingCore(FetchingCore):
         )
         return self._answer(call, data_source, fetch_fn, options, key)
 
+    def explain(
+        self,
+        symbols: Sequence[str] | str,
+        start_date: Any,
+        end_date: Any,
+        resolution: str,
+        data_source: Any,
+        *,
+        max_age: float | timedelta | None = None,
+        adjustment: str | None = None,
+    ) -> Explanation:
+        """Where get_or_fetch would take each interval of a request from, and why; fetches nothing.
+
+        Args:
+            symbols: With the next four the request, as for get_or_fetch.
+            start_date: Part of the request.
+            end_date: Part of the request.
+            resolution: Part of the request.
+            data_source: A source, or the name of one, registered or not.
+            max_age: As for get_or_fetch.
+            adjustment: As for get_or_fetch.
+
+        Returns:
+            A dict, whose text fits on a screen.
+
+        Raises:
+            InvalidArgument, InvalidType: what the message names.
+        """
+        from barcache.bars.explanation import explain
+        from barcache.sources import Source, as_source, names
+
+        named = isinstance(data_source, str) and data_source not in names()
+        source = Source(data_source, _never) if named else as_source(data_source)
+        request = bar_request(
+            symbols,
+            Ends(start_date, end_date),
+            resolution,
+            source,
+            max_age=max_age,
+            adjustment=adjustment,
+        )
+        return explain(self, request, int(self._bar_reader.clock()))
+
+    def coverage(self, symbol: str | None = None, source: str | None = None) -> pl.DataFrame:
+        """The ledger: which intervals were asked for, and what the sources said.
+
+        Returns:
+            One row an answer, with source, resolution, adjustment, symbol, ``begin`` and ``end``
+            (the first moment not covered), ``state`` (``data``, ``provisional``, ``none``,
+            ``evicted``, ``corrupt``), segment_key, asked_at and expires_at (null: final).
+        """
+        from barcache.bars.explanation import coverage
+
+        return coverage(self, symbol, source)
+
     def _answer(
         self, call: Call, data_source: Any, fetch_fn: Any, options: BarOptions, key: Any
     ) -> pl.DataFrame:
@@ -180,3 +236,8 @@ class AskingCore(FetchingCore):
             if is_async_function(fetch_fn):
                 refuse_async(fetch_fn)
         return source_of(data_source, fetch_fn)
+
+
+def _never(*_: Any) -> Any:
+    """What a source that is only named would fetch with."""
+    raise InvalidArgument("this source is only a name: register it, or pass fetch_fn")

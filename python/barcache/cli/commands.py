@@ -18,6 +18,7 @@ import click
 
 from barcache import __version__
 from barcache.cli.arguments import Age, Location, Size, location_options, required
+from barcache.cli.bars import coverage, explain
 from barcache.cli.bench import bench
 from barcache.cli.describe import describe_entry, describe_request, parsed_request
 from barcache.cli.output import (
@@ -352,6 +353,8 @@ def clear(
 
 
 barcache.add_command(bench)
+barcache.add_command(coverage)
+barcache.add_command(explain)
 
 _VERDICT_STYLES = {"ok": "green", "note": "cyan", "warn": "yellow", "fail": "bold red"}
 
