@@ -61,7 +61,9 @@ std::string ConnectionPragmas(ConnectionRole role, const CatalogOptions& options
   pragmas +=
       role == ConnectionRole::kWrite ? "PRAGMA cache_size=-32000;" : "PRAGMA cache_size=-8000;";
   if (memory) return pragmas + "PRAGMA synchronous=OFF;";
-  pragmas += options.sync_full ? "PRAGMA synchronous=FULL;" : "PRAGMA synchronous=NORMAL;";
+  const bool full = options.sync_full && !Mutant("no_full_sync");
+  pragmas += full ? "PRAGMA synchronous=FULL;" : "PRAGMA synchronous=NORMAL;";
+  if (Mutant("no_sync")) pragmas += "PRAGMA synchronous=OFF;";
   // Debian builds SQLite to overwrite what is deleted; a cache has no secrets to wipe.
   if (role == ConnectionRole::kWrite) pragmas += "PRAGMA secure_delete=OFF;";
   return pragmas;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "barcache/cache_key.h"
+#include "base/failpoint.h"
 #include "base/sha256.h"
 #include "cold/cold_events.h"
 #include "cold/release.h"
@@ -78,7 +79,7 @@ Verified ColdTier::Verify(const EntryInfo& entry, const std::vector<std::string>
 }
 
 void ColdTier::Drop(const EntryInfo& entry, Verdict verdict, EventBuffer* events) {
-  if (options_.read_only) return;
+  if (options_.read_only || Mutant("no_drop")) return;
   // Best effort: a get never fails for what is on disk. What cannot be dropped now is met again
   // by the next read.
   auto writer = catalog_->BeginWrite();

@@ -24,6 +24,11 @@ GOALS: tuple[Goal, ...] = (
         {"kills": 2000, "kills during recovery": 1000},
     ),
     Goal(
+        "power",
+        "The power of a real ext4 file system is cut; what each durability promises is there.",
+        {"power cuts, full": 500, "power cuts, normal": 500},
+    ),
+    Goal(
         "storm",
         "Eight processes of eight threads do everything at once; no get is wrong or stale.",
         {"storm operations": 2_000_000},

@@ -22,6 +22,7 @@ constexpr Command kCommands[] = {
     {"hostile-file", HostileFile},
     {"hostile-paths", HostilePaths},
     {"kills", Kills},
+    {"power", Power},
     {"rot-catalog", RotCatalog},
     {"rot-file", RotFile},
     {"rot-image", RotImage},

@@ -19,10 +19,11 @@
 namespace barcache::torture {
 
 inline constexpr int kKeyCount = 12;
-inline constexpr int kProbeKey = 99;  // Put and read by whoever verifies; no operation of it.
-inline constexpr long kLargeVersion = 1000;  // From here on frames are larger than 128 KB.
+inline constexpr int kProbeKey = 99;       // Put and read by whoever verifies; no operation of it.
+inline constexpr long kLargeVersion = 99;  // So many above a hundred: the file is above 128 KB.
 
 std::string KeyName(int key);
+bool IsLarge(long version);
 // A frame that says its key and version in every row.
 Frame FrameOf(int key, long version);
 // The version, if the frame is to the last bit what FrameOf made for this key.
@@ -88,8 +89,14 @@ struct Finding {
 Operation AsOperation(const Finding& finding);
 
 // After a kill, or a power cut in full mode: every acknowledged operation is there, the one under
-// way is done or not done. Returns what is not so. REQUIRES: one operation at most is without an
-// acknowledgement.
+// way is done or not done, and where several were under way, no later one without the earlier.
+// Returns what is not so.
 std::vector<std::string> Compare(const std::vector<Operation>& operations, const Finding& finding);
+
+// After a power cut in normal mode: what was found is the state after some number of the
+// operations, the first of which is what is known to be on the disk; but entries that any later one
+// put, replaced or removed may be missing.
+std::vector<std::string> CompareLossy(const std::vector<Operation>& operations,
+                                      const Finding& finding);
 
 }  // namespace barcache::torture

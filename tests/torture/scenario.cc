@@ -70,7 +70,7 @@ void Replace(Worker& worker) {
 void PutLarge(Worker& worker) {
   worker.Open();
   worker.Put(8, kLargeVersion);
-  worker.Put(0, kLargeVersion + 1);
+  worker.Put(0, kLargeVersion + 100);
 }
 
 void PutEvicting(Worker& worker, EvictionPolicy policy) {

@@ -89,6 +89,7 @@ void Worker::Open(int64_t capacity_bytes, EvictionPolicy policy) {
   options.cold_capacity_bytes = capacity_bytes;
   options.eviction_policy = policy;
   evicts_ = capacity_bytes < kAmple;
+  recorded_hits_ = recorded_misses_ = 0;  // A cache counts from its opening on.
   cache_ = ValueOf(Cache::Open(options), "open");
 }
 
@@ -97,7 +98,7 @@ void Worker::Put(int key, long version, const std::string& backtest) {
   std::vector<Effect> effects;
   const Frame frame = FrameOf(key, version);
   // A large frame does not fit where others make room: the older entry goes.
-  if (evicts_ && version >= kLargeVersion) {
+  if (evicts_ && IsLarge(version)) {
     effects.push_back({.kind = Effect::Kind::kErase, .key = key});
   } else {
     if (!backtest.empty()) {
