@@ -27,6 +27,7 @@ enum class ErrorCode {
   kReadOnly,            // The cache was opened, or can only be used, read-only.
   kBusy,                // Another process held the catalog beyond the time-out.
   kCorruption,          // Bytes are wrong where the caller asked for exactly these bytes.
+  kCatalogCorrupt,      // The catalog is damaged, or was replaced or removed while it was open.
   kOverBudget,          // Decoding would exceed the memory budget.
   kOutOfMemory,         // MemoryError.
   kClosed,              // The cache was closed.

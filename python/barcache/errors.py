@@ -61,6 +61,10 @@ class EntryCorrupt(BarcacheError):
     """Bytes on disk are not those that were put."""
 
 
+class CatalogCorrupt(BarcacheError):
+    """The catalog is damaged, or was replaced or removed while it was open."""
+
+
 class OverBudget(BarcacheError):
     """Decoding would take more memory than ``decode_budget_mb`` allows."""
 

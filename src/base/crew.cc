@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <exception>
 #include <system_error>
 #include <utility>
 
@@ -16,7 +17,11 @@ struct Crew::Work {
   bool RunOne() {
     const int64_t index = next.fetch_add(1, std::memory_order_relaxed);
     if (index >= count) return false;
-    task(index);
+    try {
+      task(index);
+    } catch (...) {  // Out of memory, mostly. Whoever made the batch hears of it.
+      if (!failed.exchange(true)) failure = std::current_exception();
+    }
     if (done.fetch_add(1, std::memory_order_acq_rel) + 1 == count) done.notify_all();
     return true;
   }
@@ -26,6 +31,8 @@ struct Crew::Work {
   const std::function<void(int64_t)> task;
   std::atomic<int64_t> next{0};
   std::atomic<int64_t> done{0};
+  std::atomic<bool> failed{false};
+  std::exception_ptr failure;  // Of the first task that threw; to be read when all are done.
 };
 
 Crew& Crew::Shared() {
@@ -47,11 +54,16 @@ Crew::Batch::Batch(Crew& crew, int64_t count, std::function<void(int64_t)> task)
   if (count > 0) crew.Post(work_);
 }
 
-Crew::Batch::~Batch() { Join(); }
+Crew::Batch::~Batch() { Finish(); }
 
 bool Crew::Batch::RunOne() { return work_->RunOne(); }
 
 void Crew::Batch::Join() {
+  Finish();
+  if (work_->failure != nullptr) std::rethrow_exception(std::exchange(work_->failure, nullptr));
+}
+
+void Crew::Batch::Finish() {
   while (work_->RunOne()) {
   }
   for (;;) {
@@ -84,8 +96,8 @@ void Crew::StartWorkers() {
   pthread_sigmask(SIG_SETMASK, &all, &previous);
   try {
     for (int i = 0; i < worker_count_; ++i) workers_.emplace_back([this] { Serve(); });
-  } catch (const std::system_error&) {
-    // No thread to be had: the makers do the work.
+  } catch (const std::exception&) {
+    // No thread to be had, or no memory for one: the makers do the work.
   }
   pthread_sigmask(SIG_SETMASK, &previous, nullptr);
 }

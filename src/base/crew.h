@@ -5,7 +5,7 @@
 // batch and stopped before a fork.
 //
 // Thread safety: any thread may make batches, also at the same time; a Batch belongs to its maker.
-// Tasks may make batches of their own. Tasks must not throw.
+// Tasks may make batches of their own. What a task throws is thrown by Join.
 #pragma once
 
 #include <atomic>
@@ -34,17 +34,19 @@ class Crew final : public ForkParticipant {
    public:
     // `task` is called once with each index in [0, count).
     Batch(Crew& crew, int64_t count, std::function<void(int64_t)> task);
-    // Joins.
+    // Waits as Join does; what a task threw is lost.
     ~Batch();
     Batch(const Batch&) = delete;
     Batch& operator=(const Batch&) = delete;
 
     // Runs one task that nobody has begun on this thread. False: there is none.
     bool RunOne();
-    // Runs what nobody has begun, then waits for the rest.
+    // Runs what nobody has begun, then waits for the rest. Throws what the first task threw that
+    // did.
     void Join();
 
    private:
+    void Finish();
     std::shared_ptr<Work> work_;
   };
 

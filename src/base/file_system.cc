@@ -70,6 +70,8 @@ std::string_view AdviceFor(int error) {
     case ENOTDIR:
     case EEXIST:
       return "; move away what is in the way, or choose another path";
+    case ENOLCK:
+      return "; put it on a local disk, or free some locks";
     case EIO:
       return "; check the disk";
     case ENOMEM:

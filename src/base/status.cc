@@ -27,6 +27,8 @@ std::string_view ErrorCodeName(ErrorCode code) {
       return "busy";
     case ErrorCode::kCorruption:
       return "corruption";
+    case ErrorCode::kCatalogCorrupt:
+      return "catalog corrupt";
     case ErrorCode::kOverBudget:
       return "over budget";
     case ErrorCode::kOutOfMemory:

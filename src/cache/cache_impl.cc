@@ -38,11 +38,14 @@ Cache::Impl::Impl(const CacheOptions& cache_options, EventSink sink,
 }
 
 Cache::Impl::~Impl() {
-  const Status closing = Close();
-  if (!closing.ok()) {
-    Event event{EventLevel::kError, "cache_close_failed", {}};
-    event.fields.emplace_back("error", closing.message());
-    Emit({std::move(event)});
+  try {
+    const Status closing = Close();
+    if (!closing.ok()) {
+      Event event{EventLevel::kError, "cache_close_failed", {}};
+      event.fields.emplace_back("error", closing.message());
+      Emit({std::move(event)});
+    }
+  } catch (const std::bad_alloc&) {  // Uses of the last moments are lost, no entry.
   }
   LeaveForks();
 }
@@ -144,9 +147,7 @@ Status Cache::Impl::Close() {
   hot_tier()->Clear();
   recycled_.reset();
   Failpoint("cache.closing");
-  // Closes every connection; the last one to leave moves the log into the database.
-  catalog->BeforeFork();
-  catalog->AfterFork(false);
+  catalog->Close();
   return status;
 }
 

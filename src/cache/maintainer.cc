@@ -26,7 +26,7 @@ void Maintainer::NudgeSlowly() {
   pthread_sigmask(SIG_SETMASK, &all, &previous);
   try {
     thread_ = std::thread([this] { Run(); });
-  } catch (const std::system_error&) {
+  } catch (const std::exception&) {
     nudged_ = false;  // No thread to be had now; Flush and Close still write everything.
   }
   pthread_sigmask(SIG_SETMASK, &previous, nullptr);

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <mutex>
 #include <new>
 #include <utility>
 
@@ -94,6 +95,7 @@ Result<std::unique_ptr<SqliteConnection>> Catalog::Impl::Connect(ConnectionRole 
   BARCACHE_ASSIGN_OR_RETURN(std::unique_ptr<SqliteConnection> connection,
                             SqliteConnection::Open(open));
   BARCACHE_RETURN_IF_ERROR(connection->Execute(ConnectionPragmas(role, options, memory)));
+  BARCACHE_RETURN_IF_ERROR(CheckIdentity());  // The name may be another file's by now.
   return connection;
 }
 
@@ -189,6 +191,7 @@ Status Catalog::Impl::OpenFile() {
   Failpoint("catalog.has_log");
   if (status.ok()) status = AdoptSchema(connection.get());
   Failpoint("catalog.has_schema");
+  RememberIdentity();
   epochs->Unlock();
   writer = std::move(connection);
   return status;
@@ -229,12 +232,18 @@ Status Catalog::Impl::OpenReadOnly() {
   has_side_tables = state->kind == SchemaKind::kCurrent;
   catalog_id = state->catalog_id;
   BARCACHE_ASSIGN_OR_RETURN(epochs, Epochs::Open(path + kEpochsSuffix, EpochsMode::kReadOnly));
+  RememberIdentity();
   readers.Add(std::move(connection).value());
   return Status();
 }
 
 Catalog::Catalog(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Catalog::~Catalog() = default;
+Catalog::~Catalog() {
+  try {
+    Close();
+  } catch (const std::bad_alloc&) {  // The log stays as it is.
+  }
+}
 
 Result<std::unique_ptr<Catalog>> Catalog::Open(const CatalogOptions& options, const Clock* clock) {
   try {
@@ -255,17 +264,18 @@ Epoch Catalog::EpochOf(std::string_view cache_key) const {
 void Catalog::BeginEngineCommit() { impl_->epochs->BeginEngineCommit(); }
 void Catalog::EndEngineCommit() { impl_->epochs->EndEngineCommit(); }
 
-uint64_t Catalog::ForeignWrites() {
+// The lock is given back by its guard.
+uint64_t Catalog::ForeignWrites() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
   Impl& impl = *impl_;
   if (!impl.immutable) {
     const int64_t now_ns = impl.clock->CoarseMonotonicNs();
     if (now_ns >= impl.next_look_ns.load(std::memory_order_relaxed) &&
         impl.watch_mutex.try_lock()) {
+      const std::unique_lock lock(impl.watch_mutex, std::adopt_lock);
       impl.LookForForeignWrites();
       // Without epochs this is the only way to see any write: look each time.
       const int64_t pause_ns = impl.epochs->present() ? kLookIntervalNs : 0;
       impl.next_look_ns.store(now_ns + pause_ns, std::memory_order_relaxed);
-      impl.watch_mutex.unlock();
     }
   }
   return impl.foreign_writes.load(std::memory_order_acquire);
@@ -287,6 +297,7 @@ Result<int64_t> Catalog::Impl::ReadForeignMark() {
 
 void Catalog::Impl::LookForForeignWrites() {
   const auto look = [this]() BARCACHE_NO_THREAD_SAFETY_ANALYSIS -> Status {
+    BARCACHE_RETURN_IF_ERROR(CheckIdentity());
     if (watcher == nullptr) {
       BARCACHE_ASSIGN_OR_RETURN(watcher, Connect(ConnectionRole::kWatch));
       seen_data_version = -1;
@@ -320,6 +331,7 @@ Status Catalog::CheckpointIfNeeded() {
     return Status();
   }
   if (!impl.write_mutex.try_lock()) return Status();
+  const std::unique_lock lock(impl.write_mutex, std::adopt_lock);
   Status status;
   const Result<bool> locked = impl.epochs->TryLock();
   if (!locked.ok()) {
@@ -328,7 +340,6 @@ Status Catalog::CheckpointIfNeeded() {
     status = impl.Checkpoint();
     impl.epochs->Unlock();
   }
-  impl.write_mutex.unlock();
   return status;
 }
 
@@ -384,12 +395,8 @@ void Catalog::BeforeFork() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
   impl.readers.LockIdle();
   impl.epochs->BeforeFork();
   if (impl.memory || Mutant("fork_keeps_connections")) return;
-  for (auto* connection : {&impl.writer, &impl.checkpointer, &impl.watcher}) {
-    // A checkpoint at each fork would only cost time: the log is read again on reopening.
-    if (*connection != nullptr) (*connection)->KeepWalOnClose();
-    connection->reset();
-  }
-  impl.readers.CloseKeepingWal();
+  for (auto* connection : {&impl.writer, &impl.checkpointer, &impl.watcher}) connection->reset();
+  impl.readers.CloseLocked();
 }
 
 void Catalog::AfterFork(bool in_child) BARCACHE_NO_THREAD_SAFETY_ANALYSIS {

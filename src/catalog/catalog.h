@@ -15,8 +15,8 @@
 //
 // Thread safety: all methods may be called from any thread. A CatalogWriter belongs to the
 // thread that made it.
-// Errors: kBusy after busy_timeout_ms; kReadOnly; kIo/kNoSpace; kCorruption when SQLite finds the
-// file damaged; kNotACatalog; kUnsupportedCatalog. Every message names the database.
+// Errors: kBusy after busy_timeout_ms; kReadOnly; kIo/kNoSpace; kCatalogCorrupt when SQLite finds
+// the file damaged; kNotACatalog; kUnsupportedCatalog. Every message names the database.
 #pragma once
 
 #include <cstdint>
@@ -320,6 +320,11 @@ class Catalog {
   // (file:/...?vfs=memdb).
   std::string connection_target() const;
   static const char* sqlite_version();
+
+  // Closes every connection, waiting for running queries. The last to leave, in any process, moves
+  // the write-ahead log into the database, so that a medium that becomes read-only needs none.
+  // Best effort: what stays in the log is as safe there. Later calls open anew.
+  void Close();
 
   // --- fork ------------------------------------------------------------------------------
   // Before: waits for running calls, takes all locks, closes every connection (a ":memory:"

@@ -106,7 +106,7 @@ TEST_F(HostileCatalog, RowsThatAreHugeOrOfAnyTypeAreRead) {
 
 TEST_F(HostileCatalog, ConstraintsThatCannotHoldAreTypedErrors) {
   Arrange("CREATE UNIQUE INDEX only_one ON cache_entries (abs(0 * size_bytes))");
-  EXPECT_EQ(UseIt(), ErrorCode::kCorruption);
+  EXPECT_EQ(UseIt(), ErrorCode::kCatalogCorrupt);
   EXPECT_EQ(OpenOrDie(folder_.db())->Entries()->size(), 1U);  // Nothing half.
 }
 
@@ -116,7 +116,7 @@ TEST_F(HostileCatalog, ASchemaThatIsNoSqlIsATypedError) {
       "UPDATE sqlite_schema SET sql = 'CREATE TABLE cache_entries (((' WHERE name ="
       " 'cache_entries'");
   const ErrorCode code = UseIt();
-  EXPECT_TRUE(code == ErrorCode::kCorruption || code == ErrorCode::kNotACatalog)
+  EXPECT_TRUE(code == ErrorCode::kCatalogCorrupt || code == ErrorCode::kNotACatalog)
       << ErrorCodeName(code);
 }
 

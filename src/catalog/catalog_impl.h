@@ -23,6 +23,7 @@ namespace barcache {
 enum class ConnectionRole { kRead, kWrite, kWatch, kCheckpoint };
 
 struct Catalog::Impl {
+  using State = CatalogWriter::State;
   Impl(CatalogOptions catalog_options, const Clock* the_clock);
   ~Impl();
 
@@ -40,6 +41,17 @@ struct Catalog::Impl {
   void LookForForeignWrites() BARCACHE_REQUIRES(watch_mutex);
   Result<int64_t> ReadForeignMark() BARCACHE_REQUIRES(watch_mutex);
   Status Checkpoint() BARCACHE_REQUIRES(write_mutex);
+  // A connection for one query.
+  Result<ReaderPool::Lease> TakeReader();
+  // Closes every connection; each is opened again when it is needed. Waits for running queries.
+  void CloseConnections() BARCACHE_REQUIRES(write_mutex);
+  // Begins a transaction on the writer's connection and reads foreign_changes.
+  Status BeginTransaction(State* state) BARCACHE_REQUIRES(write_mutex);
+  // The file that was opened: device and inode.
+  void RememberIdentity();
+  // kCatalogCorrupt once the file that was opened no longer has its name. For good: what comes
+  // under that name later is another catalog.
+  Status CheckIdentity() const;
 
   CatalogOptions options;
   const Clock* const clock;
@@ -50,6 +62,10 @@ struct Catalog::Impl {
   std::string target;           // What connections open.
   std::string name;             // For messages.
   std::string catalog_id;
+
+  uint64_t device = 0;
+  uint64_t inode = 0;  // 0: not a file, or not known yet.
+  mutable std::atomic<bool> replaced{false};
 
   std::unique_ptr<Epochs> epochs;
   ReaderPool readers;
@@ -80,6 +96,7 @@ struct CatalogWriter::State {
 
   Catalog::Impl* catalog;
   SqliteConnection* connection = nullptr;  // Not null: inside a transaction.
+  bool mutex_locked = false;
   bool epochs_locked = false;
   bool released = false;
   std::vector<size_t> buckets;  // Of the keys whose rows changed; may hold duplicates.

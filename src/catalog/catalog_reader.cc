@@ -84,7 +84,7 @@ std::string ReadKey(const SqliteStatement& row, int column) {
 }
 
 Result<std::optional<EntryInfo>> Catalog::Find(std::string_view cache_key) {
-  BARCACHE_ASSIGN_OR_RETURN(ReaderPool::Lease reader, impl_->readers.Take());
+  BARCACHE_ASSIGN_OR_RETURN(ReaderPool::Lease reader, impl_->TakeReader());
   return FindOver(reader.get(), impl_->has_side_tables ? kFind : kFindAlone, cache_key);
 }
 
@@ -100,7 +100,7 @@ Result<std::optional<EntryInfo>> Catalog::FindBeforeWrite(std::string_view cache
 }
 
 Result<std::vector<EntryInfo>> Catalog::Entries() {
-  BARCACHE_ASSIGN_OR_RETURN(ReaderPool::Lease reader, impl_->readers.Take());
+  BARCACHE_ASSIGN_OR_RETURN(ReaderPool::Lease reader, impl_->TakeReader());
   BARCACHE_ASSIGN_OR_RETURN(StatementUse all,
                             reader->Use(impl_->has_side_tables ? kAll : kAllAlone));
   std::vector<EntryInfo> entries;
@@ -112,21 +112,21 @@ Result<std::vector<EntryInfo>> Catalog::Entries() {
 }
 
 Result<std::vector<std::string>> Catalog::BacktestsOf(std::string_view cache_key) {
-  BARCACHE_ASSIGN_OR_RETURN(ReaderPool::Lease reader, impl_->readers.Take());
+  BARCACHE_ASSIGN_OR_RETURN(ReaderPool::Lease reader, impl_->TakeReader());
   BARCACHE_ASSIGN_OR_RETURN(StatementUse query, reader->Use(kBacktestsOf));
   query->Bind(1, cache_key);
   return ReadTexts(&*query);
 }
 
 Result<std::vector<std::string>> Catalog::KeysOf(std::string_view backtest_id) {
-  BARCACHE_ASSIGN_OR_RETURN(ReaderPool::Lease reader, impl_->readers.Take());
+  BARCACHE_ASSIGN_OR_RETURN(ReaderPool::Lease reader, impl_->TakeReader());
   BARCACHE_ASSIGN_OR_RETURN(StatementUse query, reader->Use(kKeysOf));
   query->Bind(1, backtest_id);
   return ReadTexts(&*query);
 }
 
 Result<CatalogTotals> Catalog::Totals() {
-  BARCACHE_ASSIGN_OR_RETURN(ReaderPool::Lease reader, impl_->readers.Take());
+  BARCACHE_ASSIGN_OR_RETURN(ReaderPool::Lease reader, impl_->TakeReader());
   BARCACHE_ASSIGN_OR_RETURN(StatementUse query,
                             reader->Use(impl_->has_side_tables ? kTotals : kTotalsCounted));
   BARCACHE_ASSIGN_OR_RETURN(const bool row, query->Step());
@@ -135,7 +135,7 @@ Result<CatalogTotals> Catalog::Totals() {
 }
 
 Result<std::vector<DailyStatistics>> Catalog::DailyBetween(int64_t from_s, int64_t to_s) {
-  BARCACHE_ASSIGN_OR_RETURN(ReaderPool::Lease reader, impl_->readers.Take());
+  BARCACHE_ASSIGN_OR_RETURN(ReaderPool::Lease reader, impl_->TakeReader());
   BARCACHE_ASSIGN_OR_RETURN(StatementUse query, reader->Use(kDailyBetween));
   query->Bind(1, from_s).Bind(2, to_s);
   std::vector<DailyStatistics> days;
@@ -149,12 +149,12 @@ Result<std::vector<DailyStatistics>> Catalog::DailyBetween(int64_t from_s, int64
 }
 
 Result<std::vector<std::string>> Catalog::QuickCheck() {
-  BARCACHE_ASSIGN_OR_RETURN(ReaderPool::Lease reader, impl_->readers.Take());
+  BARCACHE_ASSIGN_OR_RETURN(ReaderPool::Lease reader, impl_->TakeReader());
   BARCACHE_ASSIGN_OR_RETURN(StatementUse query, reader->Use(kQuickCheck));
   Result<std::vector<std::string>> findings = ReadTexts(&*query);
   if (!findings.ok()) {
     // Damage that stops the check itself is a finding, too.
-    if (findings.status().code() != ErrorCode::kCorruption) return findings.status();
+    if (findings.status().code() != ErrorCode::kCatalogCorrupt) return findings.status();
     return std::vector<std::string>{findings.status().message()};
   }
   if (findings->size() == 1 && findings->front() == "ok") findings->clear();

@@ -101,7 +101,7 @@ Status BalanceHalves(SqliteConnection* connection) {
                             FindBoundary(connection, age ? kBoundaryAbove : kBoundaryBelow,
                                          boundary, std::abs(missing) - 1));
   if (!found.has_value()) {
-    return Status(ErrorCode::kCorruption,
+    return Status(ErrorCode::kCatalogCorrupt,
                   "catalog " + connection->name() +
                       ": its totals disagree with its rows; run `barcache verify --repair`");
   }

@@ -373,7 +373,7 @@ TEST(CatalogSchemaTest, DamageIsReported) {
   }
   auto catalog = OpenCatalog(folder.db());
   if (!catalog.ok()) {
-    EXPECT_EQ(catalog.status().code(), ErrorCode::kCorruption) << catalog.status().ToString();
+    EXPECT_EQ(catalog.status().code(), ErrorCode::kCatalogCorrupt) << catalog.status().ToString();
     return;
   }
   EXPECT_FALSE((*catalog)->QuickCheck().value().empty());

@@ -74,9 +74,11 @@ void CatalogWriter::State::Release() {
     Result<StatementUse> rollback = connection->Use(kRollback);
     if (rollback.ok()) static_cast<void>((*rollback)->Run());
   }
+  // Closing it rolls back, too; and what could not even roll back is not to be used again.
+  if (connection != nullptr && connection->in_transaction()) catalog->writer.reset();
   connection = nullptr;
   if (epochs_locked) catalog->epochs->Unlock();
-  catalog->write_mutex.unlock();
+  if (mutex_locked) catalog->write_mutex.unlock();
 }
 
 void CatalogWriter::State::Touched(std::string_view cache_key) {
@@ -100,29 +102,43 @@ Result<CatalogWriter> Catalog::BeginWrite() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
                                             ": opened read-only; open it without read_only to "
                                             "change it");
   }
-  impl_->write_mutex.lock();
   auto state = std::make_unique<CatalogWriter::State>(impl_.get());  // Unlocks when it goes.
+  impl_->write_mutex.lock();
+  state->mutex_locked = true;
   BARCACHE_RETURN_IF_ERROR(impl_->epochs->Lock(impl_->options.busy_timeout_ms));
   state->epochs_locked = true;
-  BARCACHE_RETURN_IF_ERROR(impl_->EnsureWriter());
-  SqliteConnection* connection = impl_->writer.get();
+  BARCACHE_RETURN_IF_ERROR(impl_->CheckIdentity());
+  Status status = impl_->BeginTransaction(state.get());
+  if (!status.ok() && status.code() != ErrorCode::kBusy && !impl_->memory) {
+    // Where it could not have its lock file for writing, SQLite goes on reading only, in all
+    // connections of the process and until the last of them is closed.
+    impl_->CloseConnections();
+    status = impl_->BeginTransaction(state.get());
+  }
+  BARCACHE_RETURN_IF_ERROR(status);
+  return CatalogWriter(std::move(state));
+}
+
+Status Catalog::Impl::BeginTransaction(State* state) {
+  state->connection = nullptr;
+  BARCACHE_RETURN_IF_ERROR(EnsureWriter());
   {
     BARCACHE_ASSIGN_OR_RETURN(StatementUse begin,
-                              connection->Use(Mutant("no_transaction") ? kNothing : kBegin));
+                              writer->Use(Mutant("no_transaction") ? kNothing : kBegin));
     BARCACHE_RETURN_IF_ERROR(begin->Run());
   }
   Failpoint("catalog.begun");
-  state->connection = connection;
-  state->total_changes_before = connection->total_changes();
-  BARCACHE_ASSIGN_OR_RETURN(StatementUse read, connection->Use(kReadForeign));
+  state->connection = writer.get();
+  state->total_changes_before = writer->total_changes();
+  BARCACHE_ASSIGN_OR_RETURN(StatementUse read, writer->Use(kReadForeign));
   BARCACHE_ASSIGN_OR_RETURN(const bool row, read->Step());
   if (row) {
     state->foreign_changes = read->Int64Or(0, 0);
   } else {  // Somebody emptied the table: without its row no trigger works.
-    BARCACHE_ASSIGN_OR_RETURN(const bool differed, RebuildSideRows(connection));
+    BARCACHE_ASSIGN_OR_RETURN(const bool differed, RebuildSideRows(writer.get()));
     state->all_buckets = differed;
   }
-  return CatalogWriter(std::move(state));
+  return Status();
 }
 
 Epoch CatalogWriter::EpochAfterCommit(std::string_view cache_key) const {
@@ -231,8 +247,8 @@ Status CatalogWriter::StoreSideRow(const NewEntry& entry, bool present) {
     return store->Run();
   };
   Status status = run();
-  const bool disagrees =
-      status.ok() ? state_->connection->changes() != 1 : status.code() == ErrorCode::kCorruption;
+  const bool disagrees = status.ok() ? state_->connection->changes() != 1
+                                     : status.code() == ErrorCode::kCatalogCorrupt;
   if (!disagrees) return status;
   // A side row without entry, or an entry without side row: somebody changed our tables.
   BARCACHE_ASSIGN_OR_RETURN(const bool differed, RebuildSideRows(state_->connection));

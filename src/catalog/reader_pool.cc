@@ -63,10 +63,7 @@ void ReaderPool::LockIdle() {
   }
 }
 
-void ReaderPool::CloseKeepingWal() {
-  for (const auto& connection : idle_) connection->KeepWalOnClose();
-  idle_.clear();
-}
+void ReaderPool::CloseLocked() { idle_.clear(); }
 
 void ReaderPool::Unlock() {
   closing_ = false;

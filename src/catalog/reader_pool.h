@@ -52,8 +52,8 @@ class ReaderPool {
   // Waits until no connection is lent, and hands out none until Unlock. Without a condition
   // variable, whose inner state could be torn by the fork that this is for.
   void LockIdle() BARCACHE_NO_THREAD_SAFETY_ANALYSIS;
-  // REQUIRES: LockIdle. Closes every connection, leaving the write-ahead log as it is.
-  void CloseKeepingWal() BARCACHE_NO_THREAD_SAFETY_ANALYSIS;
+  // REQUIRES: LockIdle. Closes every connection.
+  void CloseLocked() BARCACHE_NO_THREAD_SAFETY_ANALYSIS;
   void Unlock() BARCACHE_NO_THREAD_SAFETY_ANALYSIS;
 
  private:

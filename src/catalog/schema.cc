@@ -132,7 +132,7 @@ Status CheckVersion(SqliteConnection* connection) {
   const bool number = !text.empty() && text.size() < 10 &&
                       text.find_first_not_of("0123456789") == std::string::npos;
   if (!number) {
-    return Status(ErrorCode::kCorruption,
+    return Status(ErrorCode::kCatalogCorrupt,
                   "catalog " + connection->name() + ": its schema version '" + text +
                       "' is not a number; restore the catalog or choose another db_path");
   }

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <new>
 
 #include "base/failpoint.h"
@@ -71,7 +72,7 @@ Status StatusFromSqlite(int extended_code, std::string_view detail, std::string_
     case SQLITE_CORRUPT:
     case SQLITE_CONSTRAINT:
     case SQLITE_MISMATCH:
-      code = ErrorCode::kCorruption;
+      code = ErrorCode::kCatalogCorrupt;
       advice = "its content is damaged: run `barcache verify --repair`, or restore it";
       break;
     case SQLITE_NOTADB:
@@ -153,6 +154,9 @@ Status SqliteConnection::Configure(const SqliteOpenOptions& options) {
   sqlite3_extended_result_codes(handle_, 1);
   sqlite3_busy_handler(handle_, &SqliteConnection::OnBusy, this);
   sqlite3_wal_hook(handle_, &SqliteConnection::OnWalCommit, this);
+  if (!Mutant("close_loses_log")) {
+    sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  }
   if (!options.hardened || Mutant("no_hardening")) return Status();
   sqlite3_db_config(handle_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_db_config(handle_, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
@@ -184,9 +188,27 @@ int SqliteConnection::OnWalCommit(void* self, sqlite3*, const char*, int pages) 
   return SQLITE_OK;
 }
 
+// SQLite calls a page that the disk did not give back damaged. What the system said of the
+// database and its log tells the two apart: a failing disk is no reason to repair anything.
+int SqliteConnection::ReadErrno() const {
+  for (const int which : {SQLITE_FCNTL_FILE_POINTER, SQLITE_FCNTL_JOURNAL_POINTER}) {
+    sqlite3_file* file = nullptr;
+    int error = 0;
+    if (sqlite3_file_control(handle_, "main", which, &file) != SQLITE_OK) continue;
+    if (file == nullptr || file->pMethods == nullptr) continue;
+    if (file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &error) != SQLITE_OK) continue;
+    if (error == EIO || error == ENXIO || error == ERANGE) return error;
+  }
+  return 0;
+}
+
 Status SqliteConnection::LastError(int code, std::string_view doing) const {
   if (handle_ == nullptr) {
     return StatusFromSqlite(SQLITE_NOMEM, "out of memory", doing, name_, busy_timeout_ms_, 0);
+  }
+  if (const int error = (code & 0xff) == SQLITE_CORRUPT ? ReadErrno() : 0; error != 0) {
+    return StatusFromSqlite(SQLITE_IOERR_READ, "could not be read", doing, name_, busy_timeout_ms_,
+                            error);
   }
   const int extended = sqlite3_extended_errcode(handle_);
   // The connection may have recorded another error since: `code` is what the call returned.
@@ -243,8 +265,8 @@ int SqliteConnection::error_code() const { return sqlite3_extended_errcode(handl
 std::string SqliteConnection::error_message() const { return sqlite3_errmsg(handle_); }
 void SqliteConnection::Interrupt() { sqlite3_interrupt(handle_); }
 
-void SqliteConnection::KeepWalOnClose() {
-  sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+void SqliteConnection::CheckpointOnClose() {
+  sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
 }
 
 Status SqliteConnection::CreateFunction(const std::string& name, int argument_count,

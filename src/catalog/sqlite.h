@@ -173,8 +173,10 @@ class SqliteConnection {
   int64_t busy_timeout_ms() const { return busy_timeout_ms_; }
   // Pages in the write-ahead log after this connection's last commit.
   int64_t wal_pages() const { return wal_pages_; }
-  // Leaves the write-ahead log as it is when this connection closes.
-  void KeepWalOnClose();
+  // When this connection closes, and no other is open in any process, the write-ahead log moves
+  // into the database. Else closing leaves the log as it is: SQLite throws a log away that it could
+  // not read.
+  void CheckpointOnClose();
   // Makes `function` callable from SQL. `argument_count` -1: any number.
   Status CreateFunction(const std::string& name, int argument_count, bool deterministic,
                         SqliteFunction function);
@@ -187,6 +189,7 @@ class SqliteConnection {
   SqliteConnection() = default;
   Status Configure(const SqliteOpenOptions& options);
   Status LastError(int code, std::string_view doing) const;
+  int ReadErrno() const;
   static int OnBusy(void* self, int count);
   static int OnWalCommit(void* self, sqlite3* handle, const char* schema, int pages);
 
@@ -198,8 +201,8 @@ class SqliteConnection {
   std::vector<std::pair<const char*, std::unique_ptr<SqliteStatement>>> kept_;
 };
 
-// kBusy, kNoSpace, kReadOnly, kCorruption, kNotACatalog, kIo, kOutOfMemory or kInternal, with what
-// happened, to which database, and what to do.
+// kBusy, kNoSpace, kReadOnly, kCatalogCorrupt, kNotACatalog, kIo, kOutOfMemory or kInternal, with
+// what happened, to which database, and what to do.
 Status StatusFromSqlite(int extended_code, std::string_view detail, std::string_view doing,
                         std::string_view database, int64_t busy_timeout_ms, int system_errno);
 

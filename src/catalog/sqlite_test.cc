@@ -73,7 +73,7 @@ TEST(SqliteTest, ErrorsSayWhatWhereAndWhatToDo) {
             ErrorCode::kReadOnly);
   EXPECT_EQ(StatusFromSqlite(SQLITE_NOMEM, "", "", "d", 0, 0).code(), ErrorCode::kOutOfMemory);
   EXPECT_EQ(StatusFromSqlite(SQLITE_CORRUPT_INDEX, "", "", "d", 0, 0).code(),
-            ErrorCode::kCorruption);
+            ErrorCode::kCatalogCorrupt);
 }
 
 TEST(SqliteTest, ABadBindIsReportedByStep) {

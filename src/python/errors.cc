@@ -31,6 +31,8 @@ const char* ExceptionName(ErrorCode code) {
       return "CatalogBusy";
     case ErrorCode::kCorruption:
       return "EntryCorrupt";
+    case ErrorCode::kCatalogCorrupt:
+      return "CatalogCorrupt";
     case ErrorCode::kOverBudget:
       return "OverBudget";
     case ErrorCode::kClosed:

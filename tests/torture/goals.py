@@ -53,4 +53,9 @@ GOALS: tuple[Goal, ...] = (
         "Crafted files, texts and rows: a sound frame or a miss within 512 MB, nothing outside.",
         {"hostile Parquet files": 140, "keys compared with Python's": 200_000},
     ),
+    Goal(
+        "calls",
+        "Each call that an operation makes fails in turn: the old state or the new, typed errors.",
+        {"failing calls": 3_000},
+    ),
 )

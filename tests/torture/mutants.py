@@ -94,6 +94,16 @@ MUTANTS: tuple[Mutant, ...] = (
         "cache_test FlightBoardTest.AChildOfAFork*",
     ),
     Mutant("number_is_process", "A number used again is the process.", "base_test ProcessTest.*"),
+    Mutant(
+        "close_loses_log",
+        "A connection that could not read the write-ahead log throws it away as it closes.",
+        "part calls",
+    ),
+    Mutant(
+        "no_identity_check",
+        "Nobody notices that another file has the catalog's name.",
+        "catalog_test CatalogClosingTest.*",
+    ),
     Mutant("hot_without_limit", "The hot tier evicts nothing.", "hot_test *"),
 )
 

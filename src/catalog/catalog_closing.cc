@@ -1,0 +1,74 @@
+// Closing, and noticing that the file under the catalog's name is another one.
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "base/failpoint.h"
+#include "base/file_system.h"
+#include "catalog/catalog_impl.h"
+
+namespace barcache {
+
+Result<ReaderPool::Lease> Catalog::Impl::TakeReader() {
+  if (replaced.load(std::memory_order_acquire)) return CheckIdentity();
+  return readers.Take();
+}
+
+void Catalog::Impl::CloseConnections() {
+  writer.reset();
+  checkpointer.reset();
+  {
+    const MutexLock lock(watch_mutex);
+    watcher.reset();
+  }
+  readers.LockIdle();
+  readers.CloseLocked();
+  readers.Unlock();
+}
+
+void Catalog::Impl::RememberIdentity() {
+  struct stat status{};
+  if (stat(path.c_str(), &status) != 0) return;
+  device = status.st_dev;
+  inode = status.st_ino;
+}
+
+Status Catalog::Impl::CheckIdentity() const {
+  if (inode == 0 || Mutant("no_identity_check")) return Status();
+  if (!replaced.load(std::memory_order_acquire)) {
+    struct stat status{};
+    if (stat(path.c_str(), &status) == 0) {
+      if (status.st_dev == device && status.st_ino == inode) return Status();
+    } else if (errno != ENOENT && errno != ENOTDIR) {
+      return StatusFromErrno(errno, "examine", path);
+    }
+    replaced.store(true, std::memory_order_release);
+  }
+  return Status(ErrorCode::kCatalogCorrupt,
+                "catalog " + name +
+                    ": its file was removed or replaced while it was open; close this cache and "
+                    "open it again");
+}
+
+void Catalog::Close() {
+  Impl& impl = *impl_;
+  if (impl.memory) return;
+  const MutexLock lock(impl.write_mutex);
+  impl.CloseConnections();
+  struct stat log{};
+  const bool has_log = stat((impl.path + "-wal").c_str(), &log) == 0 && log.st_size > 0;
+  if (impl.options.read_only || impl.epochs == nullptr || !has_log) return;
+  const Result<bool> locked = impl.epochs->TryLock();
+  if (!locked.ok() || !*locked) return;  // Somebody else is there, and will be the last.
+  if (impl.CheckIdentity().ok() && impl.EnsureWriter().ok()) {
+    // Only a connection that could write has read the log for sure.
+    impl.writer->set_busy_timeout_ms(0);
+    if (impl.writer->Execute("BEGIN IMMEDIATE").ok() && impl.writer->Execute("ROLLBACK").ok()) {
+      impl.writer->CheckpointOnClose();
+    }
+    impl.writer.reset();
+  }
+  impl.epochs->Unlock();
+}
+
+}  // namespace barcache

@@ -1,0 +1,241 @@
+// One trial. See trial.h.
+#include "torture/faults/trial.h"
+
+#include <dirent.h>
+
+#include <filesystem>
+#include <new>
+#include <set>
+
+#include "frame/sample_frame.h"
+#include "torture/faults/fault.h"
+
+namespace barcache::torture {
+namespace {
+
+constexpr int64_t kBusyTimeoutMs = 20;  // A lock that never comes is waited for this long.
+
+CacheOptions OptionsIn(const std::string& directory, const Operation& operation) {
+  CacheOptions options;
+  options.db_path = directory + "/metadata.db";
+  options.cache_directory = directory + "/cache";
+  options.busy_timeout_ms = kBusyTimeoutMs;
+  options.record_on_close = false;
+  if (operation.configure) operation.configure(&options);
+  return options;
+}
+
+// The put that the frame is of; -1: it is no whole frame of any.
+int64_t ValueOf(const Frame& frame) {
+  ArrowSchema schema;
+  ArrowArray array;
+  frame.ExportArray(&schema, &array);
+  int64_t value = -1;
+  if (array.n_children == 2 && array.length > 0) {
+    const auto* closes = static_cast<const double*>(array.children[1]->buffers[1]);
+    value = static_cast<int64_t>(closes[0]);
+    for (int64_t row = 0; row < array.length; ++row) {
+      if (closes[row] != closes[0] + static_cast<double>(row) * 0.25) value = -1;
+    }
+  }
+  array.release(&array);
+  schema.release(&schema);
+  return value;
+}
+
+int64_t OpenDescriptors() {
+  int64_t count = 0;
+  DIR* directory = ::opendir("/proc/self/fd");
+  while (::readdir(directory) != nullptr) ++count;
+  ::closedir(directory);
+  return count;
+}
+
+class Trial {
+ public:
+  Trial(const Prepared& prepared, const Operation& operation, std::string kind, long nth,
+        bool persistent)
+      : operation_(operation),
+        kind_(std::move(kind)),
+        nth_(nth),
+        persistent_(persistent),
+        directory_(prepared.place() + "/trial") {
+    prepared.CopyTo(directory_);
+    if (operation.damage) operation.damage(directory_);
+    before_ = operation.damage ? operation.after : PreparedValues();
+  }
+
+  TrialResult Run() {
+    const int64_t descriptors = OpenDescriptors();
+    {
+      std::unique_ptr<Cache> cache;
+      if (operation_.run) cache = OpenOrSay();
+      if (operation_.run && cache == nullptr) return result_;
+      const Status status = Guarded(&cache);
+      result_.calls = report_.calls;
+      result_.failed = report_.failed;
+      Judge(status);
+      if (cache != nullptr && !cache->closed()) LookInside(cache.get(), status);
+    }
+    if (OpenDescriptors() != descriptors) Break("a descriptor was left open");
+    LookAtFiles();
+    LookAfresh();
+    return result_;
+  }
+
+ private:
+  void Break(const std::string& what) { result_.broken.push_back(what); }
+
+  std::unique_ptr<Cache> OpenOrSay() {
+    auto cache = Cache::Open(OptionsIn(directory_, operation_));
+    if (!cache.ok()) Break("could not open without a fault: " + cache.status().ToString());
+    return cache.ok() ? std::move(*cache) : nullptr;
+  }
+
+  // The operation with its fault.
+  Status Guarded(std::unique_ptr<Cache>* cache) {
+    const CacheOptions options = OptionsIn(directory_, operation_);
+    Status status;
+    if (!ArmFault(kind_, nth_, persistent_)) std::abort();
+    try {
+      if (operation_.run) {
+        status = operation_.run(cache->get());
+      } else {
+        auto opened = Cache::Open(options);
+        status = opened.status();
+        if (opened.ok()) *cache = std::move(*opened);
+      }
+      report_ = DisarmFault();
+    } catch (const std::bad_alloc&) {
+      report_ = DisarmFault();
+      status = Status(ErrorCode::kOutOfMemory, "std::bad_alloc");
+    }
+    done_ = status.ok();
+    return status;
+  }
+
+  // Whether the error is of a type that says what to do.
+  void Judge(const Status& status) {
+    if (status.ok()) return;
+    const std::string text = status.ToString();
+    if (report_.failed == 0) Break("failed without a fault: " + text);
+    if (status.code() == ErrorCode::kInternal) Break("untyped error: " + text);
+    if (status.code() == ErrorCode::kInvalidArgument) Break("the caller is blamed: " + text);
+    const bool damage = kind_ == "sql-corrupt" || kind_ == "sql-notadb";
+    if (status.code() == ErrorCode::kCatalogCorrupt && !damage)
+      Break("no damage was there: " + text);
+    if (status.code() == ErrorCode::kNotACatalog && !damage) Break("the catalog is ours: " + text);
+    if (kind_ == "malloc") return;
+    if (status.code() == ErrorCode::kOutOfMemory && status.message() == "std::bad_alloc") {
+      Break("an exception for a failing call");
+    }
+    if (text.find(directory_) == std::string::npos) Break("does not say on what: " + text);
+    if (text.find(';') == std::string::npos && text.find(" to ") == std::string::npos) {
+      Break("does not say what to do: " + text);
+    }
+  }
+
+  std::optional<Values> ReadAll(Cache* cache) {
+    std::set<std::string> keys;
+    for (const Values* values : std::initializer_list<const Values*>{&before_, &operation_.after}) {
+      for (const auto& [key, value] : *values) keys.insert(key);
+    }
+    Values seen;
+    for (const std::string& key : keys) {
+      auto hit = cache->Get(key);
+      if (!hit.ok()) {
+        Break("get of " + key + ": " + hit.status().ToString());
+        return std::nullopt;
+      }
+      if (*hit) seen[key] = ValueOf((*hit)->frame);
+    }
+    return seen;
+  }
+
+  void Compare(const std::string& where, const Values& seen) {
+    const bool complete = seen == operation_.after;
+    const bool unchanged = !done_ && seen == before_;
+    bool kept = operation_.may_lose;
+    for (const auto& [key, value] : seen) {
+      const auto known = before_.find(key);
+      kept = kept && known != before_.end() && known->second == value;
+    }
+    if (complete || unchanged || kept) return;
+    std::string text = where + (done_ ? " after success:" : " after an error:");
+    for (const auto& [key, value] : seen) text += " " + key + "=" + std::to_string(value);
+    Break(text);
+  }
+
+  void LookInside(Cache* cache, const Status& status) {
+    const auto seen = ReadAll(cache);
+    if (seen) Compare("the same cache", *seen);
+    if (cache->options().read_only) return;
+    const Status next = cache->Put("next", SampleBars(50, 900));
+    if (!next.ok()) Break("the next put failed: " + next.ToString());
+    const Status erased = cache->Erase("next").status();
+    if (!erased.ok()) Break("the next erase failed: " + erased.ToString());
+    static_cast<void>(status);
+  }
+
+  void LookAtFiles() {
+    // What could not be removed then is removed later, as after a kill.
+    if (report_.failed_removal || kind_ == "malloc") return;
+    for (const auto& item : std::filesystem::recursive_directory_iterator(directory_)) {
+      const std::string name = item.path().filename().string();
+      const bool draft = name.starts_with(".tmp-") || name.find(".new-") != std::string::npos;
+      if (draft) Break("a temporary file was left: " + name);
+    }
+  }
+
+  // A cache of its own, without faults: what it finds, whether all fits, and the operation again.
+  void LookAfresh() {
+    std::unique_ptr<Cache> cache = OpenOrSay();
+    if (cache == nullptr) return;
+    const auto seen = ReadAll(cache.get());
+    if (seen) Compare("a fresh cache", *seen);
+    auto report = cache->Check(false);
+    if (!report.ok()) {
+      Break("check: " + report.status().ToString());
+    } else if (!report->clean()) {
+      Break("check found something");
+    } else if (!report_.failed_removal && kind_ != "malloc") {
+      CountFiles(cache.get());
+    }
+    if (!operation_.run || cache->options().read_only) return;
+    const Status again = operation_.run(cache.get());
+    if (!again.ok()) Break("again, without a fault: " + again.ToString());
+    done_ = true;
+    if (cache->closed()) return;
+    const auto last = ReadAll(cache.get());
+    if (last) Compare("again, without a fault,", *last);
+  }
+
+  void CountFiles(Cache* cache) {
+    auto entries = cache->Entries();
+    if (!entries.ok()) return;
+    size_t files = 0;
+    for (const auto& item : std::filesystem::directory_iterator(directory_ + "/cache")) {
+      files += item.is_regular_file() ? 1 : 0;
+    }
+    if (files != entries->size()) Break("a file without a row was left");
+  }
+
+  const Operation& operation_;
+  const std::string kind_;
+  const long nth_;
+  const bool persistent_;
+  const std::string directory_;
+  Values before_;
+  bool done_ = false;
+  FaultReport report_;
+  TrialResult result_;
+};
+
+}  // namespace
+
+TrialResult RunTrial(const Prepared& prepared, const Operation& operation, const std::string& kind,
+                     long nth, bool persistent) {
+  return Trial(prepared, operation, kind, nth, persistent).Run();
+}
+
+}  // namespace barcache::torture
