@@ -125,9 +125,8 @@ class Cache {
                  const std::function<void(const std::vector<IndexedHit>&)>& ready);
 
   // For a caller that keeps frames made of entries: counts a hot hit and a use of each key, as Get
-  // does. And for one that found something missing: counts misses.
+  // does.
   void CountHits(const std::vector<std::string>& keys, std::string_view backtest_id);
-  void CountMisses(int64_t count);
 
   // Opens the entry under `key` for lazy reads. nullopt: a miss. Counted like Get, as a cold hit.
   Result<std::optional<ScanHit>> Scan(std::string_view key, const GetOptions& options = {});

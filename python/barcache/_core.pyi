@@ -235,8 +235,6 @@ class CacheCore:
 
     def _count_hits(self, watch: SeriesWatch, backtest_id: str) -> None: ...
 
-    def _count_misses(self, arg: int, /) -> None: ...
-
 class FetchedFrame:
     """A frame read once, to be stored and handed out."""
 

@@ -77,21 +77,4 @@ IntervalSet IntervalSet::GapsWithin(const Interval& bounds) const {
   return gaps;
 }
 
-IntervalSet IntervalSet::Joined(int64_t length_ns) const {
-  IntervalSet joined;
-  for (const Interval& part : parts_) {
-    // Unsigned: the distance between two moments may not fit into 63 bits.
-    const bool near =
-        !joined.empty() &&
-        static_cast<uint64_t>(part.begin_ns) - static_cast<uint64_t>(joined.parts_.back().end_ns) <=
-            static_cast<uint64_t>(std::max<int64_t>(length_ns, 0));
-    if (near) {
-      joined.parts_.back().end_ns = part.end_ns;
-    } else {
-      joined.parts_.push_back(part);
-    }
-  }
-  return joined;
-}
-
 }  // namespace barcache

@@ -37,8 +37,6 @@ class IntervalSet {
   IntervalSet Within(const Interval& bounds) const;
   // What of `bounds` is not in the set.
   IntervalSet GapsWithin(const Interval& bounds) const;
-  // The same set with every gap between two parts closed that is at most `length_ns` long.
-  IntervalSet Joined(int64_t length_ns) const;
 
   bool empty() const { return parts_.empty(); }
   const std::vector<Interval>& parts() const { return parts_; }

@@ -68,23 +68,6 @@ TEST_F(IntervalSetTest, EveryStepAgreesWithTheModel) {
   }
 }
 
-TEST_F(IntervalSetTest, JoinedClosesShortGapsOnly) {
-  for (int round = 0; round < 400; ++round) {
-    IntervalSet set;
-    for (int i = 0; i < 8; ++i) set.Add(RandomInterval());
-    const auto length = static_cast<int64_t>(random_() % 6);
-    Model expected = ModelOf(set);
-    if (!set.empty()) {
-      const Interval hull{set.parts().front().begin_ns, set.parts().back().end_ns};
-      const IntervalSet gaps = set.GapsWithin(hull);
-      for (const Interval& gap : gaps.parts()) {
-        if (gap.end_ns - gap.begin_ns <= length) Fill(&expected, gap, true);
-      }
-    }
-    ASSERT_EQ(ModelOf(set.Joined(length)), expected);
-  }
-}
-
 TEST_F(IntervalSetTest, TheEndsOfTimeAreNoSpecialCase) {
   constexpr int64_t kFirst = std::numeric_limits<int64_t>::min();
   constexpr int64_t kLast = std::numeric_limits<int64_t>::max();
@@ -92,8 +75,6 @@ TEST_F(IntervalSetTest, TheEndsOfTimeAreNoSpecialCase) {
   set.Add({kFirst, -5});
   set.Add({5, kLast});
   EXPECT_EQ(set.GapsWithin({kFirst, kLast}).parts(), (std::vector<Interval>{{-5, 5}}));
-  EXPECT_EQ(set.Joined(9).parts().size(), 2U);
-  EXPECT_EQ(set.Joined(10).parts(), (std::vector<Interval>{{kFirst, kLast}}));
   set.Remove({kFirst, kLast});
   EXPECT_TRUE(set.empty());
 }

@@ -70,8 +70,6 @@ void Cache::CountHits(const std::vector<std::string>& keys, std::string_view bac
   impl_->CountHits(keys, backtest_id);
 }
 
-void Cache::CountMisses(int64_t count) { impl_->CountMisses(count); }
-
 Status Cache::GetMany(const std::vector<std::string>& keys, const GetOptions& options,
                       const std::function<void(const std::vector<IndexedHit>&)>& ready) {
   return impl_->GetMany(keys, options, ready);

@@ -42,7 +42,6 @@ class Cache::Impl final : public ForkParticipant {
   Status GetMany(const std::vector<std::string>& keys, const GetOptions& options,
                  const std::function<void(const std::vector<IndexedHit>&)>& ready);
   void CountHits(const std::vector<std::string>& keys, std::string_view backtest_id);
-  void CountMisses(int64_t count) { misses_.fetch_add(count, std::memory_order_relaxed); }
   Result<std::optional<ScanHit>> Scan(std::string_view key, const GetOptions& options);
   Status PutMany(const std::vector<PutItem>& items, const PutOptions& options);
   Result<std::optional<EntryInfo>> Find(std::string_view key);

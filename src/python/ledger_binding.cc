@@ -221,9 +221,7 @@ void BindLedgerOfCache(nb::class_<CacheCore>& core) {
            "Answers: source, resolution, adjustment, symbol, schema, coverage, forget_others,\n"
            "in_place_of. Returns how many were recorded.")
       .def("_unchanged", &Unchanged, nb::arg("watch"))
-      .def("_count_hits", &CountHits, nb::arg("watch"), nb::arg("backtest_id"))
-      .def("_count_misses",
-           [](const CacheCore& self, int64_t count) { self.cache->CountMisses(count); });
+      .def("_count_hits", &CountHits, nb::arg("watch"), nb::arg("backtest_id"));
 }
 
 void BindLedger(nb::module_& module) {

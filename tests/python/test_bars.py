@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 import polars as pl
 import pytest
-from barcache import CacheFull, InvalidArgument, InvalidType, PartialCoverage
+from barcache import CacheFull, CatalogBusy, InvalidArgument, InvalidType, PartialCoverage
 from barcache.errors import ColumnNotFound
 from polars.testing import assert_frame_equal
 
@@ -695,3 +695,20 @@ def test_a_source_with_a_calendar_is_final_after_its_close(cache):
     for _ in range(2):
         cache.get_or_fetch("A", "2023-01-03", "2023-01-10", "1d", Exchange())
     assert len(vendor.calls) == 1
+
+
+def test_a_segment_that_cannot_be_read_is_fetched_and_never_left_out(cache, vendor, monkeypatch):
+    request = ("A", "2023-01-01", "2023-01-05")
+    whole = ask(cache, vendor, *request)
+    monkeypatch.setattr(
+        type(cache), "get_many", lambda *keys, **_: [None] * len(keys[1]), raising=False
+    )
+    assert_frame_equal(ask(cache, vendor, *request), whole)
+    assert len(vendor.calls) == 2
+
+
+def test_segments_that_vanish_all_the_time_are_an_error_not_a_hole(cache, vendor, monkeypatch):
+    ask(cache, vendor, "A", "2023-01-01", "2023-01-05")
+    monkeypatch.setattr("barcache.bars.reader._Run._read", lambda *_: None)
+    with pytest.raises(CatalogBusy, match="ask again"):
+        ask(cache, vendor, "A", "2023-01-01", "2023-01-05")

@@ -20,7 +20,7 @@ from barcache import _core
 from barcache.bars.fetching import Fetching, NotBars
 from barcache.bars.frames import cut, joined
 from barcache.bars.look import Look, SymbolLook, look_at, without
-from barcache.errors import ColumnNotFound, PartialCoverage
+from barcache.errors import CatalogBusy, ColumnNotFound, PartialCoverage
 from barcache.events import log_event
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ class BarReader:
 
         Raises:
             NotBars: the source's answer cannot be kept as bars.
+            CatalogBusy: others removed segments as fast as they were read.
             PartialCoverage: offline, or the source failed and ``stale_if_error``.
         """
         run = _Run(cache, request, int(self.clock()))
@@ -160,7 +161,10 @@ class _Run:
             if finished:
                 return self._assembled(frames)
             since_s = self.now_s  # Others fetched some of it: their answers count.
-        return self._assembled(self._read(self.look) or {})
+        raise CatalogBusy(
+            f"segments of {request.source.name} were removed by others as fast as they were read: "
+            "ask again, or give the cache more room (cold_cache_size_mb)"
+        )
 
     def _look(self, *, any_age: bool, since_s: int | None = None) -> Look:
         self.look = look_at(
