@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import html
-import multiprocessing.util
 import os
-import pickle
+import sys
 import time
 import weakref
 from collections.abc import Mapping
@@ -482,6 +480,8 @@ class CacheManager(AskingCore):
         return f"CacheManager({self.db_path!r}, {str(self.cache_directory)!r}, {state})"
 
     def _repr_html_(self) -> str:
+        import html
+
         rows: Iterable[tuple[str, str]]
         if self.closed:
             rows = [("state", "closed")]
@@ -513,6 +513,8 @@ class CacheManager(AskingCore):
 
     def __reduce__(self) -> Any:
         if self._settings["db_path"] == ":memory:":
+            import pickle
+
             raise pickle.PicklingError(
                 'a cache with db_path=":memory:" lives in this process alone and cannot be '
                 "pickled: open it on a file"
@@ -615,8 +617,15 @@ def _close_all() -> None:
 
 
 def _close_all_at_child_exit(_: object) -> None:
-    multiprocessing.util.Finalize(None, _close_all, exitpriority=0)
+    sys.modules["multiprocessing.util"].Finalize(None, _close_all, exitpriority=0)
 
 
 # A process of multiprocessing leaves by os._exit: atexit never comes, its own finalizers do.
-multiprocessing.util.register_after_fork(_close_all, _close_all_at_child_exit)
+# Whoever begins one has loaded it by then, or loads barcache in it; importing it takes long.
+def _follow_multiprocessing() -> None:
+    if util := sys.modules.get("multiprocessing.util"):
+        util.register_after_fork(_close_all, _close_all_at_child_exit)
+
+
+_follow_multiprocessing()
+os.register_at_fork(before=_follow_multiprocessing)

@@ -13,7 +13,6 @@ Thread safety: all methods of Flights may be called from any thread and any even
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import contextlib
 import inspect
@@ -115,6 +114,8 @@ class Flights:
 
     async def arun(self, name: str, errand: Errand[T]) -> Answer[T]:
         """As run, without ever blocking the event loop."""
+        import asyncio
+
         while True:
             running, leads = self._join(name)
             if leads:
@@ -126,6 +127,8 @@ class Flights:
 
     async def in_thread(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """``call`` on a thread kept for short calls that wait for no flight."""
+        import asyncio
+
         with self._lock:
             if self._threads is None:
                 self._threads = concurrent.futures.ThreadPoolExecutor(
@@ -224,6 +227,8 @@ class Flights:
         return found
 
     async def _afly(self, name: str, errand: Errand[T]) -> T:
+        import asyncio
+
         flight = await self.in_thread(errand.begin, name)
         try:
             for pause_s in _pauses():
@@ -253,6 +258,8 @@ class Flights:
 
 
 async def _fetch(fetch: Callable[[], Any]) -> Any:
+    import asyncio
+
     if is_async_function(fetch):
         return await fetch()
     fetched = await asyncio.to_thread(fetch)

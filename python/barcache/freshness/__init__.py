@@ -6,18 +6,23 @@ whole fetch, in the shape of ``rustybt.data.sources.freshness``.
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from barcache.freshness.calendars import Calendar, calendar_of, named_calendar
-from barcache.freshness.factory import FreshnessPolicyFactory, load_config
 from barcache.freshness.finality import Finality, finality
-from barcache.freshness.policies import (
-    AlwaysStaleFreshnessPolicy,
-    CacheFreshnessPolicy,
-    HybridFreshnessPolicy,
-    MarketCloseFreshnessPolicy,
-    NeverStaleFreshnessPolicy,
-    TTLFreshnessPolicy,
-    ttl_of,
-)
+
+if TYPE_CHECKING:
+    from barcache.freshness.factory import FreshnessPolicyFactory, load_config
+    from barcache.freshness.policies import (
+        AlwaysStaleFreshnessPolicy,
+        CacheFreshnessPolicy,
+        HybridFreshnessPolicy,
+        MarketCloseFreshnessPolicy,
+        NeverStaleFreshnessPolicy,
+        TTLFreshnessPolicy,
+        ttl_of,
+    )
 
 __all__ = [
     "AlwaysStaleFreshnessPolicy",
@@ -35,3 +40,29 @@ __all__ = [
     "named_calendar",
     "ttl_of",
 ]
+
+# These are loaded when they are asked for: importing barcache must not take their time.
+_HOMES = {
+    "AlwaysStaleFreshnessPolicy": "barcache.freshness.policies",
+    "CacheFreshnessPolicy": "barcache.freshness.policies",
+    "FreshnessPolicyFactory": "barcache.freshness.factory",
+    "HybridFreshnessPolicy": "barcache.freshness.policies",
+    "MarketCloseFreshnessPolicy": "barcache.freshness.policies",
+    "NeverStaleFreshnessPolicy": "barcache.freshness.policies",
+    "TTLFreshnessPolicy": "barcache.freshness.policies",
+    "load_config": "barcache.freshness.factory",
+    "ttl_of": "barcache.freshness.policies",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import time
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -214,6 +213,8 @@ def _read(file: Path) -> Any:
     text = file.read_text(encoding="utf-8")
     try:
         if file.suffix == ".toml":
+            import tomllib
+
             return tomllib.loads(text)
         if file.suffix == ".json":
             return json.loads(text)

@@ -10,16 +10,20 @@
 
 from __future__ import annotations
 
-from barcache.sources.bars import BarColumns, BarReport, bar_columns, check_bars, report_on_bars
-from barcache.sources.base import ALWAYS_OPEN, Source, as_source
-from barcache.sources.ccxt_source import CCXTSource
-from barcache.sources.csv_files import CSVSource, SchemaMapping
-from barcache.sources.parquet_files import ParquetSource
-from barcache.sources.registry import get, names, register, unregister
-from barcache.sources.retry import RateLimiter, with_retry
-from barcache.sources.sql_query import DuckDBSource, SQLSource
-from barcache.sources.vendor_errors import source_error
-from barcache.sources.yfinance_source import YFinanceSource
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from barcache.sources.bars import BarColumns, BarReport, bar_columns, check_bars, report_on_bars
+    from barcache.sources.base import ALWAYS_OPEN, Source, as_source
+    from barcache.sources.ccxt_source import CCXTSource
+    from barcache.sources.csv_files import CSVSource, SchemaMapping
+    from barcache.sources.parquet_files import ParquetSource
+    from barcache.sources.registry import get, names, register, unregister
+    from barcache.sources.retry import RateLimiter, with_retry
+    from barcache.sources.sql_query import DuckDBSource, SQLSource
+    from barcache.sources.vendor_errors import source_error
+    from barcache.sources.yfinance_source import YFinanceSource
 
 __all__ = [
     "ALWAYS_OPEN",
@@ -45,3 +49,42 @@ __all__ = [
     "unregister",
     "with_retry",
 ]
+
+# Each is loaded when it is asked for: importing barcache must not take the time of all of them.
+_HOMES = {
+    "ALWAYS_OPEN": "barcache.sources.base",
+    "BarColumns": "barcache.sources.bars",
+    "BarReport": "barcache.sources.bars",
+    "CCXTSource": "barcache.sources.ccxt_source",
+    "CSVSource": "barcache.sources.csv_files",
+    "DuckDBSource": "barcache.sources.sql_query",
+    "ParquetSource": "barcache.sources.parquet_files",
+    "RateLimiter": "barcache.sources.retry",
+    "SQLSource": "barcache.sources.sql_query",
+    "SchemaMapping": "barcache.sources.csv_files",
+    "Source": "barcache.sources.base",
+    "YFinanceSource": "barcache.sources.yfinance_source",
+    "as_source": "barcache.sources.base",
+    "bar_columns": "barcache.sources.bars",
+    "check_bars": "barcache.sources.bars",
+    "get": "barcache.sources.registry",
+    "names": "barcache.sources.registry",
+    "register": "barcache.sources.registry",
+    "report_on_bars": "barcache.sources.bars",
+    "source_error": "barcache.sources.vendor_errors",
+    "unregister": "barcache.sources.registry",
+    "with_retry": "barcache.sources.retry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

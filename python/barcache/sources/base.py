@@ -22,7 +22,6 @@ attribute          meaning                                     without it
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
@@ -30,11 +29,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from barcache.errors import InvalidArgument, InvalidType
 from barcache.resolution import parse_resolution
-from barcache.sources.event_loop import SOURCES_LOOP
 from barcache.sources.registry import get
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
 ARGUMENT_TYPES: Final = ("as given", "str", "date", "datetime", "timestamp")
 ALWAYS_OPEN: Final = "24/7"
@@ -75,15 +73,17 @@ class Source:
         """
         call = self._arguments(symbols, start, end, resolution)
         if is_async(self.fetcher):
-            return SOURCES_LOOP.run(self.fetcher(*call))
+            return _run(self.fetcher(*call))
         answer = self.fetcher(*call)
-        return SOURCES_LOOP.run(_awaited(answer)) if inspect.isawaitable(answer) else answer
+        return _run(_awaited(answer)) if inspect.isawaitable(answer) else answer
 
     async def afetch(self, symbols: Sequence[str], start: Any, end: Any, resolution: str) -> Any:
         """The same for async callers: a sync source runs in a thread, an async one right here."""
         call = self._arguments(symbols, start, end, resolution)
         if is_async(self.fetcher):
             return await self.fetcher(*call)
+        import asyncio
+
         answer = await asyncio.to_thread(self.fetcher, *call)
         return await answer if inspect.isawaitable(answer) else answer
 
@@ -97,6 +97,12 @@ class Source:
             as_argument(end, self.argument_type, whole_day=intraday),
             resolution,
         )
+
+
+def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    from barcache.sources.event_loop import SOURCES_LOOP  # asyncio takes long to load.
+
+    return SOURCES_LOOP.run(coroutine)
 
 
 async def _awaited(answer: Any) -> Any:
