@@ -163,6 +163,20 @@ class Cache {
   Result<int64_t> EraseUnusedSince(int64_t before_s);
   Result<int64_t> Clear();
 
+  // Pins: entries that no eviction removes from disk, in whichever process; they count against the
+  // cold capacity all the same. A replacement keeps the pin; it goes with the entry (Erase, Clear,
+  // a file that did not verify, another program's DELETE). A Put whose frame does not fit beside
+  // the pinned entries stores nothing, as one that is larger than the capacity.
+  // Each returns how many entries changed. Pin: kInvalidArgument without such an entry; both pins:
+  // kNoSpace when the pinned entries would exceed the capacity. On error nothing changed.
+  Result<int64_t> Pin(std::string_view key);
+  // The entries linked to the backtest now; one that is linked later is not pinned.
+  Result<int64_t> PinBacktest(std::string_view backtest_id);
+  // An entry let go counts as just used.
+  Result<int64_t> Unpin(std::string_view key);
+  Result<int64_t> UnpinBacktest(std::string_view backtest_id);
+  Result<std::vector<std::string>> PinnedKeys();  // In order.
+
   // Evicts from the cold tier if it is above its capacity. Returns the number of victims.
   Result<int64_t> EvictIfNeeded();
   Result<CheckReport> Check(bool repair);

@@ -39,6 +39,7 @@ struct EntryInfo {
   int64_t size_bytes = 0;
   uint64_t generation = 0;   // 0: not written by barcache.
   std::string request_json;  // The request behind a generated key; "" if unknown.
+  bool is_pinned = false;    // Kept from eviction.
 };
 
 // The outcome of comparing catalog and directory.

@@ -23,7 +23,7 @@ enum class ErrorCode {
   kUnsupportedCatalog,  // The catalog was written by a newer release.
   kNotACatalog,         // db_path is not a SQLite database, or not one of ours.
   kIo,                  // The operating system refused (OSError).
-  kNoSpace,             // Disk or quota full (OSError).
+  kNoSpace,             // Disk, quota or limit full (OSError).
   kReadOnly,            // The cache was opened, or can only be used, read-only.
   kBusy,                // Another process held the catalog beyond the time-out.
   kCorruption,          // Bytes are wrong where the caller asked for exactly these bytes.

@@ -336,6 +336,61 @@ class CacheManager(AskingCore):
         """Remove the entries last used before that moment; returns how many."""
         return self._erase_unused_since(int(unix_seconds))
 
+    # --- pins ------------------------------------------------------------------------------
+
+    def pin(self, cache_key: str | None = None, *, backtest_id: str | None = None) -> int:
+        """Keep an entry, or the entries of a backtest, from eviction; returns how many are new.
+
+        A pin is kept in the catalog: it holds in every process and after reopening. It keeps the
+        entry on disk, not in memory, and counts against ``cold_cache_size_mb`` all the same. A
+        replacement keeps it; it goes with the entry when a caller clears that, when its bytes
+        turn out to be wrong, or when another program deletes its row. A put whose frame does not
+        fit beside the pinned entries stores nothing, as one larger than the limit.
+
+        Args:
+            cache_key: The entry to pin.
+            backtest_id: Pin the entries that are linked to it now. What it uses later is not
+                pinned: call again.
+
+        Raises:
+            CacheFull: the pinned entries would exceed ``cold_cache_size_mb``; none is pinned.
+            InvalidArgument: no such entry on disk; not exactly one of both arguments.
+            CatalogBusy, ReadOnly.
+
+        >>> import tempfile, polars as pl
+        >>> cache = CacheManager(":memory:", tempfile.mkdtemp())
+        >>> cache.put_cached_data("key1", pl.DataFrame({"close": [1.0]}), dataset_id=1)
+        >>> cache.pin("key1")
+        1
+        >>> cache.pinned()
+        ['key1']
+        >>> cache.unpin("key1")
+        1
+        >>> cache.close()
+        """
+        name, is_key = _entry_or_backtest("pin", cache_key, backtest_id)
+        return self._pin(name) if is_key else self._pin_backtest(name)
+
+    def unpin(self, cache_key: str | None = None, *, backtest_id: str | None = None) -> int:
+        """Let pinned entries go; returns how many. They count as just used.
+
+        Args:
+            cache_key: The entry; one that is not pinned, or not there, is no error.
+            backtest_id: All pinned entries that are linked to it now.
+
+        Raises:
+            InvalidArgument: not exactly one of both arguments.
+            CatalogBusy, ReadOnly.
+        """
+        name, is_key = _entry_or_backtest("unpin", cache_key, backtest_id)
+        return self._unpin(name) if is_key else self._unpin_backtest(name)
+
+    def pinned(self) -> list[str]:
+        """The keys of the pinned entries, in alphabetical order."""
+        return self._pinned()
+
+    # --- room ------------------------------------------------------------------------------
+
     def evict(self) -> int:
         """Evict from disk if above the limit; returns how many entries left."""
         return self._evict()
@@ -533,6 +588,21 @@ def _reopen(cls: type[CacheManager], settings: dict[str, Any]) -> CacheManager:
 def _require_text(name: str, value: object) -> None:
     if not isinstance(value, str):
         raise InvalidType(f"{name} must be a str, not {type(value).__name__}")
+
+
+def _entry_or_backtest(
+    method: str, cache_key: str | None, backtest_id: str | None
+) -> tuple[str, bool]:
+    """The one of both that was given, and whether it is the key."""
+    if (cache_key is None) == (backtest_id is None):
+        raise InvalidArgument(f"{method} takes a cache_key or a backtest_id: give one of them")
+    if backtest_id is not None:
+        _require_backtest(backtest_id)
+        return backtest_id, False
+    _require_text("cache_key", cache_key)
+    if not cache_key:
+        raise InvalidArgument(f'{method}(cache_key="") would name no entry: pass its key')
+    return cache_key, True
 
 
 def _require_backtest(backtest_id: object) -> None:

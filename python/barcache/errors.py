@@ -46,7 +46,7 @@ class CacheIOError(BarcacheError, OSError):
 
 
 class CacheFull(CacheIOError):
-    """The disk or quota is full; what was there before is still there."""
+    """The disk, quota or limit is full; what was there before is still there."""
 
 
 class ReadOnly(BarcacheError):

@@ -141,6 +141,19 @@ Result<int64_t> Cache::EraseUnusedSince(int64_t before_s) {
 
 Result<int64_t> Cache::Clear() { return impl_->Clear(); }
 Result<int64_t> Cache::EvictIfNeeded() { return impl_->EvictIfNeeded(); }
+Result<int64_t> Cache::Pin(std::string_view key) { return impl_->Pin(key); }
+
+Result<int64_t> Cache::PinBacktest(std::string_view backtest_id) {
+  return impl_->PinBacktest(backtest_id);
+}
+
+Result<int64_t> Cache::Unpin(std::string_view key) { return impl_->Unpin(key); }
+
+Result<int64_t> Cache::UnpinBacktest(std::string_view backtest_id) {
+  return impl_->UnpinBacktest(backtest_id);
+}
+
+Result<std::vector<std::string>> Cache::PinnedKeys() { return impl_->PinnedKeys(); }
 Result<CheckReport> Cache::Check(bool repair) { return impl_->Check(repair); }
 
 Result<CacheStatistics> Cache::Statistics(std::optional<int64_t> from_s,

@@ -53,6 +53,11 @@ class Cache::Impl final : public ForkParticipant {
   Result<int64_t> EraseUnusedSince(int64_t before_s);
   Result<int64_t> Clear();
   Result<int64_t> EvictIfNeeded();
+  Result<int64_t> Pin(std::string_view key);
+  Result<int64_t> PinBacktest(std::string_view backtest_id);
+  Result<int64_t> Unpin(std::string_view key);
+  Result<int64_t> UnpinBacktest(std::string_view backtest_id);
+  Result<std::vector<std::string>> PinnedKeys();
   Result<CheckReport> Check(bool repair);
   Result<CacheStatistics> Statistics(std::optional<int64_t> from_s, std::optional<int64_t> to_s);
   Status RecordDailyStatistics();

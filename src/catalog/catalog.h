@@ -47,6 +47,8 @@ struct CatalogTotals {
   int64_t entry_count = 0;
   int64_t size_bytes = 0;
   int64_t access_count = 0;
+  int64_t pinned_count = 0;       // Of CatalogWriter::Totals alone, as the next.
+  int64_t pinned_size_bytes = 0;  // Part of size_bytes.
 };
 
 // A change counter as seen before a read. An unsettled one (a writer is, or died, in the middle
@@ -185,7 +187,15 @@ class CatalogWriter {
   // Removes entries last used before `before_s`.
   Result<std::vector<Victim>> EraseUnusedSince(int64_t before_s);
 
-  // The next `limit` entries in `order`, none of them `except_key`.
+  // Pins keep an entry out of every order below; a replacement keeps the pin, a removal by whoever
+  // ends it. Each returns whether it changed something; a key without a row is false.
+  Result<bool> Pin(std::string_view cache_key);
+  // The entry then counts as just used.
+  Result<bool> Unpin(std::string_view cache_key);
+  // The size of the entry if it is pinned, else 0.
+  Result<int64_t> PinnedSizeOf(std::string_view cache_key);
+
+  // The next `limit` entries in `order`, none of them `except_key` or pinned.
   Result<std::vector<Victim>> Candidates(VictimOrder order, int64_t limit,
                                          std::string_view except_key);
 
@@ -292,6 +302,7 @@ class Catalog {
   // Only live links: those not older than their row.
   Result<std::vector<std::string>> BacktestsOf(std::string_view cache_key);
   Result<std::vector<std::string>> KeysOf(std::string_view backtest_id);
+  Result<std::vector<std::string>> PinnedKeys();  // In order.
   Result<CatalogTotals> Totals();
   // Days with from_s <= stat_date <= to_s, oldest first.
   Result<std::vector<DailyStatistics>> DailyBetween(int64_t from_s, int64_t to_s);

@@ -14,14 +14,30 @@ namespace {
 struct ModelEntry {
   std::string key;
   int64_t size_bytes;
+  bool is_pinned = false;
 };
 
 // Entries from the least to the most recently used.
 class Model {
  public:
   void Put(const std::string& key, int64_t size_bytes) {
+    const auto found = Find(key);
+    if (found != entries_.end() && found->is_pinned) {
+      found->size_bytes = size_bytes;
+      return;
+    }
     Erase(key);
     entries_.push_back({key, size_bytes});
+  }
+  void Pin(const std::string& key) {
+    const auto found = Find(key);
+    if (found != entries_.end()) found->is_pinned = true;
+  }
+  void Unpin(const std::string& key) {
+    const auto found = Find(key);
+    if (found == entries_.end() || !found->is_pinned) return;
+    found->is_pinned = false;
+    Touch(key);  // Let go, it counts as just used.
   }
   void Touch(const std::string& key) {
     const auto found = Find(key);
@@ -33,7 +49,8 @@ class Model {
   }
   std::vector<std::string> Order(VictimOrder order, const std::string& except) const {
     std::vector<ModelEntry> chosen = entries_;
-    if (order == VictimOrder::kLargestOfOldHalf) chosen.resize(entries_.size() / 2);
+    std::erase_if(chosen, [](const ModelEntry& entry) { return entry.is_pinned; });
+    if (order == VictimOrder::kLargestOfOldHalf) chosen.resize(chosen.size() / 2);
     if (order != VictimOrder::kLeastRecentlyUsed) {
       std::ranges::stable_sort(chosen, [](const ModelEntry& a, const ModelEntry& b) {
         return a.size_bytes > b.size_bytes;
@@ -51,6 +68,11 @@ class Model {
     return sum;
   }
   size_t count() const { return entries_.size(); }
+  int64_t pinned_bytes() const {
+    int64_t sum = 0;
+    for (const ModelEntry& entry : entries_) sum += entry.is_pinned ? entry.size_bytes : 0;
+    return sum;
+  }
 
  private:
   std::vector<ModelEntry>::iterator Find(const std::string& key) {
@@ -80,7 +102,7 @@ class RandomOperations {
 
   void Step(CatalogWriter* writer) {
     const std::string key = PickKey();
-    switch (Pick(8)) {
+    switch (Pick(10)) {
       case 0:
       case 1:
       case 2: {
@@ -107,6 +129,14 @@ class RandomOperations {
         ASSERT_TRUE(writer->Erase(key).ok());
         model_.Erase(key);
         break;
+      case 7:
+        ASSERT_TRUE(writer->Pin(key).ok());
+        model_.Pin(key);
+        break;
+      case 8:
+        ASSERT_TRUE(writer->Unpin(key).ok());
+        model_.Unpin(key);
+        break;
       default:
         if (Pick(20) != 0) break;
         ASSERT_TRUE(writer->EraseAll().ok());
@@ -128,6 +158,7 @@ class RandomOperations {
     const CatalogTotals totals = writer->Totals().value();
     ASSERT_EQ(totals.size_bytes, model_.size_bytes());
     ASSERT_EQ(totals.entry_count, static_cast<int64_t>(model_.count()));
+    ASSERT_EQ(totals.pinned_size_bytes, model_.pinned_bytes());
   }
 
   Catalog* catalog_;
@@ -176,7 +207,8 @@ int64_t StepsOf(SqliteConnection* db, const std::string& sql, int64_t first, int
 
 TEST(CatalogOrdersTest, CostPerVictimDoesNotGrow) {
   std::vector<std::vector<int64_t>> costs;
-  for (const int count : {1000, 50'000}) {
+  // All entries, and how many of them are pinned.
+  for (const auto& [count, pinned] : {std::pair{1000, 0}, {50'000, 0}, {50'000, 25'000}}) {
     TestFolder folder;
     auto catalog = OpenOrDie(folder.db());
     auto writer = catalog->BeginWrite();
@@ -184,9 +216,12 @@ TEST(CatalogOrdersTest, CostPerVictimDoesNotGrow) {
     for (int i = 0; i < count; ++i) {
       ASSERT_TRUE(writer->Upsert(Entry("key" + std::to_string(i), i * 7919 % 10'007, 1)).ok());
     }
+    for (int i = 0; i < pinned; ++i) {
+      ASSERT_TRUE(writer->Pin("key" + std::to_string(4 + i)).value());
+    }
     ASSERT_TRUE(writer->Candidates(VictimOrder::kLargestOfOldHalf, 1, "").ok());
     const std::vector<RankInput> inputs = writer->EntriesToRank().value();
-    ASSERT_EQ(inputs.size(), static_cast<size_t>(count));
+    ASSERT_EQ(inputs.size(), static_cast<size_t>(count - pinned));
     for (const RankInput& input : inputs) {
       const double priority = 1.0 / (1.0 + static_cast<double>(input.size_bytes));
       ASSERT_TRUE(writer->SetPriority(input.use_order, priority).ok());
@@ -211,6 +246,7 @@ TEST(CatalogOrdersTest, CostPerVictimDoesNotGrow) {
     costs.push_back(cost);
   }
   EXPECT_EQ(costs[0], costs[1]);
+  EXPECT_EQ(costs[1], costs[2]);
 }
 
 }  // namespace

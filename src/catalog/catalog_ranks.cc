@@ -19,7 +19,7 @@ constexpr char kEnqueue[] =
 constexpr char kTakePlace[] = "UPDATE barcache_totals SET next_place = next_place + 1 WHERE id = 1";
 constexpr char kFinishQueueing[] = "UPDATE barcache_totals SET queued_use = next_use WHERE id = 1";
 constexpr char kQueueTotals[] =
-    "SELECT size_bytes - main_size_bytes, main_size_bytes, queued_use > 0"
+    "SELECT size_bytes - pinned_size_bytes - main_size_bytes, main_size_bytes, queued_use > 0"
     " FROM barcache_totals WHERE id = 1";
 
 constexpr char kForgetGhost[] = "DELETE FROM barcache_ghosts WHERE cache_key = ?1";

@@ -12,11 +12,11 @@ namespace {
   "e.cache_key, e.dataset_id, e.parquet_path, e.checksum, e.created_at, e.last_accessed, " \
   "e.access_count, e.size_bytes"
 // A side row speaks for an entry only while it has the same checksum.
-#define BARCACHE_ENTRIES_WITH_SIDE_                      \
-  "SELECT " BARCACHE_ENTRY_COLUMNS_                      \
-  ", s.generation, s.request_json FROM cache_entries e " \
+#define BARCACHE_ENTRIES_WITH_SIDE_                                       \
+  "SELECT " BARCACHE_ENTRY_COLUMNS_                                       \
+  ", s.generation, s.request_json, s.use_order < 0 FROM cache_entries e " \
   "LEFT JOIN barcache_entries s ON s.cache_key = e.cache_key AND s.checksum = e.checksum"
-#define BARCACHE_ENTRIES_ALONE_ "SELECT " BARCACHE_ENTRY_COLUMNS_ ", 0, '' FROM cache_entries e"
+#define BARCACHE_ENTRIES_ALONE_ "SELECT " BARCACHE_ENTRY_COLUMNS_ ", 0, '', 0 FROM cache_entries e"
 
 constexpr char kFind[] = BARCACHE_ENTRIES_WITH_SIDE_ " WHERE e.cache_key = ?1";
 constexpr char kFindAlone[] = BARCACHE_ENTRIES_ALONE_ " WHERE e.cache_key = ?1";
@@ -35,6 +35,8 @@ constexpr char kKeysOf[] =
     "SELECT DISTINCT e.cache_key FROM backtest_cache_links l CROSS JOIN cache_entries e"
     " ON e.cache_key = l.cache_key AND l.linked_at >= e.created_at"
     " WHERE l.backtest_id = ?1 ORDER BY e.cache_key";
+constexpr char kPinned[] =
+    "SELECT cache_key FROM barcache_entries WHERE use_order < 0 ORDER BY cache_key";
 constexpr char kTotals[] =
     "SELECT entry_count, size_bytes, access_count FROM barcache_totals WHERE id = 1";
 constexpr char kTotalsCounted[] =
@@ -56,6 +58,7 @@ EntryInfo ReadEntry(const SqliteStatement& row) {
   entry.size_bytes = row.Int64Or(7, 0);
   entry.generation = static_cast<uint64_t>(row.Int64Or(8, 0));
   entry.request_json = row.TextOr(9, "");
+  entry.is_pinned = row.Int64Or(10, 0) != 0;
   return entry;
 }
 
@@ -122,6 +125,13 @@ Result<std::vector<std::string>> Catalog::KeysOf(std::string_view backtest_id) {
   BARCACHE_ASSIGN_OR_RETURN(ReaderPool::Lease reader, impl_->TakeReader());
   BARCACHE_ASSIGN_OR_RETURN(StatementUse query, reader->Use(kKeysOf));
   query->Bind(1, backtest_id);
+  return ReadTexts(&*query);
+}
+
+Result<std::vector<std::string>> Catalog::PinnedKeys() {
+  if (!impl_->has_side_tables) return std::vector<std::string>();
+  BARCACHE_ASSIGN_OR_RETURN(ReaderPool::Lease reader, impl_->readers.Take());
+  BARCACHE_ASSIGN_OR_RETURN(StatementUse query, reader->Use(kPinned));
   return ReadTexts(&*query);
 }
 

@@ -179,6 +179,8 @@ constexpr char kBackToVersion1[] =
     "ALTER TABLE barcache_totals DROP COLUMN next_place;"
     "ALTER TABLE barcache_totals DROP COLUMN main_size_bytes;"
     "ALTER TABLE barcache_totals DROP COLUMN ghost_size_bytes;"
+    "ALTER TABLE barcache_totals DROP COLUMN pinned_count;"
+    "ALTER TABLE barcache_totals DROP COLUMN pinned_size_bytes;"
     "UPDATE barcache_meta SET value = '1' WHERE name = 'schema_version'";
 
 TEST(CatalogSchemaTest, Version1IsMigratedWithAllItKnew) {
@@ -228,6 +230,57 @@ TEST(CatalogSchemaTest, Version1IsMigratedWithAllItKnew) {
             Strings{"3"});
   auto writer = catalog->BeginWrite();
   ASSERT_TRUE(writer.ok());
+  EXPECT_FALSE(writer->RebuildSideTables().value());
+}
+
+// What version 2 had: no leases and no pins.
+constexpr char kBackToVersion2[] =
+    "DROP TRIGGER barcache_side_added; DROP TRIGGER barcache_side_changed;"
+    "DROP TRIGGER barcache_side_removed; DROP TABLE barcache_leases;"
+    "DROP INDEX barcache_entries_size;"
+    "CREATE INDEX barcache_entries_size ON barcache_entries (size_bytes DESC);"
+    "ALTER TABLE barcache_totals DROP COLUMN pinned_count;"
+    "ALTER TABLE barcache_totals DROP COLUMN pinned_size_bytes;"
+    "UPDATE barcache_meta SET value = '2' WHERE name = 'schema_version'";
+
+TEST(CatalogSchemaTest, Version2IsMigratedWithItsRanksAndQueues) {
+  constexpr char kSide[] = "SELECT * FROM barcache_entries ORDER BY use_order";
+  constexpr char kTotals[] =
+      "SELECT entry_count, size_bytes, next_use, inflation, ranked_use, queued_use, next_place,"
+      " main_size_bytes, ghost_size_bytes FROM barcache_totals";
+  TestFolder folder;
+  {
+    auto catalog = OpenOrDie(folder.db());
+    for (int i = 0; i < 4; ++i) PutOrDie(catalog.get(), Entry("key" + std::to_string(i), 10, 7));
+    auto writer = catalog->BeginWrite();
+    ASSERT_TRUE(writer.ok());
+    const std::vector<RankInput> inputs = writer->EntriesToRank().value();
+    for (const RankInput& input : inputs) {
+      ASSERT_TRUE(writer->SetPriority(input.use_order, 0.5).ok());
+      ASSERT_TRUE(writer->Enqueue(input.use_order, 1, 1).ok());
+    }
+    ASSERT_TRUE(writer->FinishRanking(0.25).ok());
+    ASSERT_TRUE(writer->FinishQueueing().ok());
+    ASSERT_TRUE(writer->RememberGhost("gone", 5, 100).ok());
+    ASSERT_TRUE(writer->Commit().ok());
+  }
+  Strings side;
+  Strings totals;
+  {
+    auto db = OpenPlain(folder.db());
+    const Status back = db->Execute(kBackToVersion2);
+    ASSERT_TRUE(back.ok()) << back.ToString();
+    side = QueryRows(db.get(), kSide);
+    totals = QueryRows(db.get(), kTotals);
+  }
+  auto catalog = OpenOrDie(folder.db());
+  auto db = OpenPlain(folder.db());
+  EXPECT_EQ(QueryRows(db.get(), kSide), side);
+  EXPECT_EQ(QueryRows(db.get(), kTotals), totals);
+  auto writer = catalog->BeginWrite();
+  ASSERT_TRUE(writer.ok());
+  EXPECT_TRUE(writer->Pin("key1").value());
+  EXPECT_EQ(writer->Totals().value().pinned_size_bytes, 10);
   EXPECT_FALSE(writer->RebuildSideTables().value());
 }
 

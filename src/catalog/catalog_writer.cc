@@ -29,7 +29,8 @@ constexpr char kInsertSide[] =
     " VALUES ((SELECT next_use FROM barcache_totals WHERE id = 1), ?1, ?2, ?3, ?4, 1, ?5,"
     " ifnull(?6, 1.0))";
 constexpr char kReplaceSide[] =
-    "UPDATE barcache_entries SET use_order = (SELECT next_use FROM barcache_totals WHERE id = 1),"
+    "UPDATE barcache_entries SET use_order = CASE WHEN use_order < 0 THEN use_order"
+    " ELSE (SELECT next_use FROM barcache_totals WHERE id = 1) END,"
     " checksum = ?2, generation = ?3, size_bytes = ?4, is_old = 0,"
     " request_json = CASE ?5 WHEN '' THEN request_json ELSE ?5 END,"
     " fetch_cost = ifnull(?6, fetch_cost) WHERE cache_key = ?1";
@@ -52,7 +53,8 @@ constexpr char kTouchRow[] =
     " last_accessed = max(last_accessed, ?3) WHERE cache_key = ?1";
 
 constexpr char kTotals[] =
-    "SELECT entry_count, size_bytes, access_count FROM barcache_totals WHERE id = 1";
+    "SELECT entry_count, size_bytes, access_count, pinned_count, pinned_size_bytes"
+    " FROM barcache_totals WHERE id = 1";
 constexpr char kReadDay[] =
     "SELECT stat_date, hit_count, miss_count, total_size_mb FROM cache_statistics"
     " WHERE stat_date = ?1";
@@ -293,7 +295,8 @@ Result<CatalogTotals> CatalogWriter::Totals() {
   BARCACHE_ASSIGN_OR_RETURN(StatementUse query, state_->Use(kTotals));
   BARCACHE_ASSIGN_OR_RETURN(const bool row, query->Step());
   if (!row) return CatalogTotals{};
-  return CatalogTotals{query->Int64Or(0, 0), query->Int64Or(1, 0), query->Int64Or(2, 0)};
+  return CatalogTotals{query->Int64Or(0, 0), query->Int64Or(1, 0), query->Int64Or(2, 0),
+                       query->Int64Or(3, 0), query->Int64Or(4, 0)};
 }
 
 Status CatalogWriter::AddDailyStatistics(const DailyStatistics& delta) {

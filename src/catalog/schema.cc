@@ -188,26 +188,33 @@ Status DropAltered(SqliteConnection* connection, std::vector<StoredObject>* obje
   return Status();
 }
 
-// Version 1 had no orders of its own for gdsf and s3fifo. Its side rows and totals move into the
-// newest tables; indexes and triggers go with the old tables and are made anew.
-Status MigrateFrom1(SqliteConnection* connection) {
-  static constexpr std::pair<std::string_view, std::string_view> kKept[] = {
-      {"barcache_totals",
-       "id,entry_count,size_bytes,access_count,next_use,old_count,old_boundary,foreign_changes"},
-      {"barcache_entries",
-       "use_order,cache_key,checksum,generation,size_bytes,access_count,is_old,request_json"},
+// Side rows and totals of an older version move into the newest tables; indexes and triggers go
+// with the old tables and are made anew. Version 1 had no orders of its own for gdsf and s3fifo,
+// version 2 no pins.
+Status MigrateFrom(int64_t version, SqliteConnection* connection) {
+  std::string totals_columns =
+      "id,entry_count,size_bytes,access_count,next_use,old_count,old_boundary,foreign_changes";
+  std::string entries_columns =
+      "use_order,cache_key,checksum,generation,size_bytes,access_count,is_old,request_json";
+  if (version == 2) {
+    totals_columns +=
+        ",inflation,ranked_use,queued_use,next_place,main_size_bytes,ghost_size_bytes";
+    entries_columns += ",fetch_cost,priority,queue,place,counted_uses";
+  }
+  const std::pair<std::string_view, std::string> kept[] = {
+      {"barcache_totals", totals_columns},
+      {"barcache_entries", entries_columns},
   };
   BARCACHE_ASSIGN_OR_RETURN(const std::vector<StoredObject> objects, ReadObjects(connection));
   for (const StoredObject& object : objects) {
     const bool ours = object.type == "trigger" && object.name.starts_with("barcache_");
     if (ours) BARCACHE_RETURN_IF_ERROR(connection->Execute("DROP TRIGGER " + object.name));
   }
-  for (const auto& [name, columns] : kKept) {
+  for (const auto& [name, list] : kept) {
     const StoredObject* old = FindObject(objects, name);
     // One that was altered is made anew by whoever called.
-    if (old == nullptr || !CheckTable(connection, *old, columns).ok()) continue;
+    if (old == nullptr || !CheckTable(connection, *old, list).ok()) continue;
     const std::string table(name);
-    const std::string list(columns);
     const SchemaObject& wanted = *std::ranges::find(BarcacheSchema(), name, &SchemaObject::name);
     BARCACHE_RETURN_IF_ERROR(connection->Execute(
         "CREATE TEMP TABLE barcache_moved AS SELECT " + list + " FROM main." + table +
@@ -222,8 +229,8 @@ Status PrepareInTransaction(SqliteConnection* connection) {
   BARCACHE_ASSIGN_OR_RETURN(const SchemaState before, InspectSchema(connection, false));
   if (before.kind == SchemaKind::kCurrent) return Status();
   BARCACHE_ASSIGN_OR_RETURN(std::vector<StoredObject> objects, ReadObjects(connection));
-  if (before.version == 1) {
-    BARCACHE_RETURN_IF_ERROR(MigrateFrom1(connection));
+  if (before.version == 1 || before.version == 2) {
+    BARCACHE_RETURN_IF_ERROR(MigrateFrom(before.version, connection));
     BARCACHE_ASSIGN_OR_RETURN(objects, ReadObjects(connection));
   }
   BARCACHE_RETURN_IF_ERROR(CreateMissing(connection, objects, RustyBtSchema()));
@@ -247,6 +254,24 @@ Result<int64_t> ReadNumber(SqliteConnection* connection, std::string_view sql) {
   BARCACHE_ASSIGN_OR_RETURN(SqliteStatement statement, connection->Prepare(sql));
   BARCACHE_ASSIGN_OR_RETURN(const bool row, statement.Step());
   return row ? statement.Int64(0) : 0;
+}
+
+// Corrects what the totals say of the side rows. Returns whether they differed.
+Result<bool> RecountTotals(SqliteConnection* connection) {
+  return RunCounting(
+      connection,
+      "WITH real AS (SELECT count(*) AS n, ifnull(sum(size_bytes), 0) AS bytes,"
+      " ifnull(sum(access_count), 0) AS uses, ifnull(sum(is_old), 0) AS old,"
+      " max(ifnull(max(use_order), 0), -ifnull(min(use_order), 0)) AS last,"
+      " ifnull(sum(use_order < 0), 0) AS pins,"
+      " ifnull(sum(size_bytes * (use_order < 0)), 0) AS pinned FROM barcache_entries)"
+      " UPDATE barcache_totals SET (entry_count, size_bytes, access_count, old_count, next_use,"
+      " pinned_count, pinned_size_bytes) = (SELECT n, bytes, uses, old,"
+      " max(barcache_totals.next_use, last + 1), pins, pinned FROM real)"
+      " WHERE id = 1 AND EXISTS (SELECT 1 FROM real WHERE n IS NOT entry_count"
+      " OR bytes IS NOT size_bytes OR uses IS NOT access_count OR old IS NOT old_count"
+      " OR pins IS NOT pinned_count OR pinned IS NOT pinned_size_bytes"
+      " OR typeof(next_use) <> 'integer' OR last >= next_use)");
 }
 
 }  // namespace
@@ -309,7 +334,9 @@ Result<bool> RebuildSideRows(SqliteConnection* connection) {
       " OR " BARCACHE_SQL_FIGURE("e.access_count") " IS NOT barcache_entries.access_count))",
       // Rows without a number of their own get the next ones, in order of last use.
       "INSERT INTO barcache_entries (use_order, cache_key, checksum, size_bytes, access_count)"
-      " SELECT NULL, e.cache_key, e.checksum, " BARCACHE_SQL_FIGURE("e.size_bytes") ", "
+      " SELECT (SELECT max(ifnull(max(use_order), 0), -ifnull(min(use_order), 0), 0)"
+      " FROM barcache_entries) + row_number() OVER (ORDER BY e.last_accessed, e.cache_key),"
+      " e.cache_key, e.checksum, " BARCACHE_SQL_FIGURE("e.size_bytes") ", "
       BARCACHE_SQL_FIGURE("e.access_count")
       " FROM cache_entries e WHERE NOT EXISTS"
       " (SELECT 1 FROM barcache_entries s WHERE s.cache_key = e.cache_key)"
@@ -325,25 +352,14 @@ Result<bool> RebuildSideRows(SqliteConnection* connection) {
       const int64_t misplaced,
       ReadNumber(connection,
                  "SELECT EXISTS (SELECT 1 FROM barcache_entries, barcache_totals t WHERE t.id = 1"
-                 " AND is_old IS NOT (use_order <= t.old_boundary))"));
+                 " AND is_old IS NOT (use_order > 0 AND use_order <= t.old_boundary))"));
   if (misplaced != 0) {
     differed = true;
     BARCACHE_RETURN_IF_ERROR(
         connection->Execute("UPDATE barcache_entries SET is_old = 0 WHERE is_old IS NOT 0;"
                             "UPDATE barcache_totals SET old_boundary = 0 WHERE id = 1"));
   }
-  BARCACHE_ASSIGN_OR_RETURN(
-      const bool recounted,
-      RunCounting(
-          connection,
-          "WITH real AS (SELECT count(*) AS n, ifnull(sum(size_bytes), 0) AS bytes,"
-          " ifnull(sum(access_count), 0) AS uses, ifnull(sum(is_old), 0) AS old,"
-          " ifnull(max(use_order), 0) AS last FROM barcache_entries)"
-          " UPDATE barcache_totals SET (entry_count, size_bytes, access_count, old_count, next_use)"
-          " = (SELECT n, bytes, uses, old, max(barcache_totals.next_use, last + 1) FROM real)"
-          " WHERE id = 1 AND EXISTS (SELECT 1 FROM real WHERE n IS NOT entry_count"
-          " OR bytes IS NOT size_bytes OR uses IS NOT access_count OR old IS NOT old_count"
-          " OR typeof(next_use) <> 'integer' OR last >= next_use)"));
+  BARCACHE_ASSIGN_OR_RETURN(const bool recounted, RecountTotals(connection));
   BARCACHE_ASSIGN_OR_RETURN(
       const bool requeued,
       RunCounting(

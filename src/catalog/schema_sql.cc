@@ -95,9 +95,12 @@ constexpr SchemaObject kBarcacheSchema[] = {
      "  queued_use INTEGER NOT NULL DEFAULT 0,\n"
      "  next_place INTEGER NOT NULL DEFAULT 1,\n"
      "  main_size_bytes INTEGER NOT NULL DEFAULT 0,\n"
-     "  ghost_size_bytes INTEGER NOT NULL DEFAULT 0\n"
+     "  ghost_size_bytes INTEGER NOT NULL DEFAULT 0,\n"
+     "  pinned_count INTEGER NOT NULL DEFAULT 0,\n"
+     "  pinned_size_bytes INTEGER NOT NULL DEFAULT 0\n"
      ")"},
-    // The row's number is its order of use: the table itself is the least-recently-used order.
+    // The row's number is its order of use: the table itself is the least-recently-used order. That
+    // of a pinned entry is negative, and so out of the way of whoever looks for a victim.
     {"table", "barcache_entries",
      "CREATE TABLE barcache_entries (\n"
      "  use_order INTEGER NOT NULL PRIMARY KEY,\n"
@@ -115,7 +118,8 @@ constexpr SchemaObject kBarcacheSchema[] = {
      "  counted_uses INTEGER\n"
      ")"},
     {"index", "barcache_entries_size",
-     "CREATE INDEX barcache_entries_size ON barcache_entries (size_bytes DESC)"},
+     "CREATE INDEX barcache_entries_size ON barcache_entries (size_bytes DESC) WHERE use_order > "
+     "0"},
     {"index", "barcache_entries_old",
      "CREATE INDEX barcache_entries_old ON barcache_entries (size_bytes DESC) WHERE is_old = 1"},
     // Rows that no such policy has ranked are in neither: the other policies pay nothing.
@@ -205,7 +209,8 @@ constexpr SchemaObject kBarcacheSchema[] = {
      "CREATE TRIGGER barcache_entry_changed AFTER UPDATE ON "
      "cache_entries\n" BARCACHE_UNLESS_MIRRORED_ " BEGIN\n"
      "  UPDATE barcache_entries SET\n"
-     "    use_order = (SELECT next_use FROM barcache_totals WHERE id = 1),\n"
+     "    use_order = CASE WHEN use_order < 0 THEN use_order\n"
+     "      ELSE (SELECT next_use FROM barcache_totals WHERE id = 1) END,\n"
      "    cache_key = NEW.cache_key,\n"
      "    generation = CASE WHEN checksum IS NEW.checksum THEN generation ELSE 0 END,\n"
      "    checksum = NEW.checksum,\n"
@@ -232,8 +237,10 @@ constexpr SchemaObject kBarcacheSchema[] = {
      "    entry_count = entry_count + 1,\n"
      "    size_bytes = size_bytes + NEW.size_bytes,\n"
      "    access_count = access_count + NEW.access_count,\n"
-     "    next_use = max(next_use, NEW.use_order + 1),\n"
+     "    next_use = max(next_use, abs(NEW.use_order) + 1),\n"
      "    old_count = old_count + NEW.is_old,\n"
+     "    pinned_count = pinned_count + (NEW.use_order < 0),\n"
+     "    pinned_size_bytes = pinned_size_bytes + NEW.size_bytes * (NEW.use_order < 0),\n"
      "    foreign_changes = foreign_changes + 1\n"
      "  WHERE id = 1;\n"
      "END"},
@@ -244,8 +251,11 @@ constexpr SchemaObject kBarcacheSchema[] = {
      "  UPDATE barcache_totals SET\n"
      "    size_bytes = size_bytes - OLD.size_bytes + NEW.size_bytes,\n"
      "    access_count = access_count - OLD.access_count + NEW.access_count,\n"
-     "    next_use = max(next_use, NEW.use_order + 1),\n"
+     "    next_use = max(next_use, abs(NEW.use_order) + 1),\n"
      "    old_count = old_count - OLD.is_old + NEW.is_old,\n"
+     "    pinned_count = pinned_count - (OLD.use_order < 0) + (NEW.use_order < 0),\n"
+     "    pinned_size_bytes = pinned_size_bytes - OLD.size_bytes * (OLD.use_order < 0)\n"
+     "      + NEW.size_bytes * (NEW.use_order < 0),\n"
      "    main_size_bytes = main_size_bytes - OLD.size_bytes * (OLD.queue IS 1)\n"
      "      + NEW.size_bytes * (NEW.queue IS 1),\n"
      "    foreign_changes = foreign_changes + 1\n"
@@ -258,6 +268,8 @@ constexpr SchemaObject kBarcacheSchema[] = {
      "    size_bytes = size_bytes - OLD.size_bytes,\n"
      "    access_count = access_count - OLD.access_count,\n"
      "    old_count = old_count - OLD.is_old,\n"
+     "    pinned_count = pinned_count - (OLD.use_order < 0),\n"
+     "    pinned_size_bytes = pinned_size_bytes - OLD.size_bytes * (OLD.use_order < 0),\n"
      "    main_size_bytes = main_size_bytes - OLD.size_bytes * (OLD.queue IS 1),\n"
      "    foreign_changes = foreign_changes + 1\n"
      "  WHERE id = 1;\n"

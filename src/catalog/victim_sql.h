@@ -1,21 +1,23 @@
 // The queries behind the victim orders. In a header so that tests can ask SQLite for their plans:
-// each must be a walk along an index, whatever the number of entries.
+// each must be a walk along an index, whatever the number of entries and of pinned ones among them:
+// those are in none of the indexes, and before the first row of the table that is looked at.
 #pragma once
 
 namespace barcache {
 
 // Sizes and orders are the side rows': they are what indexes are kept over.
-#define BARCACHE_CANDIDATES_                                                         \
-  "SELECT s.cache_key, e.parquet_path, s.size_bytes, e.last_accessed, s.priority"    \
-  " FROM barcache_entries s CROSS JOIN cache_entries e ON e.cache_key = s.cache_key" \
-  " WHERE s.cache_key IS NOT ?1"
-inline constexpr char kVictimsByUse[] = BARCACHE_CANDIDATES_ " ORDER BY s.use_order LIMIT ?2";
+#define BARCACHE_CANDIDATES_(index)                                               \
+  "SELECT s.cache_key, e.parquet_path, s.size_bytes, e.last_accessed, s.priority" \
+  " FROM barcache_entries s " index                                               \
+  " CROSS JOIN cache_entries e ON e.cache_key = s.cache_key WHERE s.cache_key IS NOT ?1"
+inline constexpr char kVictimsByUse[] =
+    BARCACHE_CANDIDATES_("NOT INDEXED") " AND s.use_order > 0 ORDER BY s.use_order LIMIT ?2";
 inline constexpr char kVictimsBySize[] =
-    BARCACHE_CANDIDATES_ " ORDER BY s.size_bytes DESC, s.use_order LIMIT ?2";
+    BARCACHE_CANDIDATES_("INDEXED BY barcache_entries_size") " AND s.use_order > 0 ORDER BY s.size_bytes DESC, s.use_order LIMIT ?2";
 inline constexpr char kVictimsOldBySize[] =
-    BARCACHE_CANDIDATES_ " AND s.is_old = 1 ORDER BY s.size_bytes DESC, s.use_order LIMIT ?2";
-inline constexpr char kVictimsByPriority[] =
-    BARCACHE_CANDIDATES_ " AND s.priority IS NOT NULL ORDER BY s.priority, s.use_order LIMIT ?2";
+    BARCACHE_CANDIDATES_("") " AND s.is_old = 1 ORDER BY s.size_bytes DESC, s.use_order LIMIT ?2";
+inline constexpr char kVictimsByPriority[] = BARCACHE_CANDIDATES_(
+    "") " AND s.priority IS NOT NULL ORDER BY s.priority, s.use_order LIMIT ?2";
 #undef BARCACHE_CANDIDATES_
 
 // The head of a queue, and how often it was used since it was last judged.
@@ -37,7 +39,8 @@ inline constexpr char kEntriesToQueue[] =
     " (SELECT queued_use FROM barcache_totals WHERE id = 1) ORDER BY s.generation, s.use_order";
 
 inline constexpr char kReadHalf[] =
-    "SELECT entry_count / 2 - old_count, old_boundary FROM barcache_totals WHERE id = 1";
+    "SELECT (entry_count - pinned_count) / 2 - old_count, old_boundary FROM barcache_totals WHERE "
+    "id = 1";
 inline constexpr char kBoundaryAbove[] =
     "SELECT use_order FROM barcache_entries WHERE use_order > ?1 ORDER BY use_order LIMIT 1"
     " OFFSET ?2";

@@ -70,6 +70,15 @@ Event TooLargeForColdTier(std::string_view cache_key, int64_t size_bytes, int64_
   return event;
 }
 
+Event NoRoomBesidePinned(std::string_view cache_key, int64_t size_bytes, int64_t pinned_bytes,
+                         int64_t capacity_bytes) {
+  Event event = MakeEvent(EventLevel::kWarning, "dataframe_has_no_room_beside_pinned", cache_key);
+  event.fields.emplace_back("df_size_mb", Megabytes(size_bytes));
+  event.fields.emplace_back("pinned_size_mb", Megabytes(pinned_bytes));
+  event.fields.emplace_back("max_size_mb", Megabytes(capacity_bytes));
+  return event;
+}
+
 Event EvictionTriggered(int64_t total_bytes, int64_t capacity_bytes) {
   Event event{EventLevel::kInfo, "cold_cache_eviction_triggered", {}};
   event.fields.emplace_back("total_size_mb", Megabytes(total_bytes));

@@ -16,6 +16,8 @@ Event VerificationFailed(const EntryInfo& entry, const Verified& verified);
 Event CatalogUnreadable(std::string_view cache_key, const Status& status);
 Event FileDeleted(std::string_view cache_key, std::string_view path);
 Event TooLargeForColdTier(std::string_view cache_key, int64_t size_bytes, int64_t capacity_bytes);
+Event NoRoomBesidePinned(std::string_view cache_key, int64_t size_bytes, int64_t pinned_bytes,
+                         int64_t capacity_bytes);
 Event EvictionTriggered(int64_t total_bytes, int64_t capacity_bytes);
 Event Evicted(RankOrder order, const Victim& victim);
 

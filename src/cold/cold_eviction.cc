@@ -36,7 +36,32 @@ class TouchesOnce final : public PendingTouches {
   bool taken_ = false;
 };
 
+// What other entries that are pinned leave for this one; nullopt: room enough.
+Result<std::optional<Event>> RefuseBesidePinned(CatalogWriter* writer, const NewEntry& entry,
+                                                int64_t capacity_bytes) {
+  BARCACHE_ASSIGN_OR_RETURN(const CatalogTotals totals, writer->Totals());
+  BARCACHE_ASSIGN_OR_RETURN(const int64_t own_bytes, writer->PinnedSizeOf(entry.cache_key));
+  const int64_t pinned_bytes = totals.pinned_size_bytes - own_bytes;
+  if (pinned_bytes == 0 || pinned_bytes + entry.size_bytes <= capacity_bytes) {
+    return std::optional<Event>();
+  }
+  return std::optional<Event>(
+      NoRoomBesidePinned(entry.cache_key, entry.size_bytes, pinned_bytes, capacity_bytes));
+}
+
+// Why the entry cannot be stored whatever is evicted for it.
+Result<std::optional<Event>> Refuse(CatalogWriter* writer, const NewEntry& entry, bool any_pinned,
+                                    int64_t capacity_bytes) {
+  if (entry.parquet_path.empty()) {
+    return std::optional<Event>(
+        TooLargeForColdTier(entry.cache_key, entry.size_bytes, capacity_bytes));
+  }
+  if (!any_pinned) return std::optional<Event>();
+  return RefuseBesidePinned(writer, entry, capacity_bytes);
+}
+
 }  // namespace
+
 Result<WriteOutcomes> ColdTier::Commit(const std::vector<WriteRequest>& requests,
                                        const std::vector<NewEntry>& entries,
                                        const WriteLimits& limits, EventBuffer* events) {
@@ -55,11 +80,13 @@ Result<WriteOutcomes> ColdTier::Commit(const std::vector<WriteRequest>& requests
   for (size_t i = 0; i < entries.size(); ++i) {
     const NewEntry& entry = entries[i];
     WriteOutcome outcome;
-    if (entry.parquet_path.empty()) {
-      events->push_back(
-          TooLargeForColdTier(entry.cache_key, entry.size_bytes, limits.capacity_bytes));
+    BARCACHE_ASSIGN_OR_RETURN(
+        auto refused, Refuse(&writer, entry, before.pinned_count > 0, limits.capacity_bytes));
+    if (refused) {
+      events->push_back(std::move(*refused));
       BARCACHE_ASSIGN_OR_RETURN(const auto older, writer.Erase(entry.cache_key));
       if (older) leftovers.emplace_back(older->cache_key, older->parquet_path);
+      if (!entry.parquet_path.empty()) leftovers.emplace_back(entry.cache_key, entry.parquet_path);
       result.outcomes.push_back(std::move(outcome));
       continue;
     }

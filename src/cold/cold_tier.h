@@ -78,7 +78,8 @@ struct WriteLimits {
 };
 
 struct WriteOutcome {
-  bool admitted = false;    // False: larger than the whole capacity; the older entry is gone.
+  // False: larger than what pinned entries leave of the capacity; the older entry is gone.
+  bool admitted = false;
   bool superseded = false;  // A later put of another writer already stands.
   std::string checksum;
   uint64_t generation = 0;
@@ -120,7 +121,13 @@ class ColdTier {
   Result<std::vector<std::string>> EraseAll(EventBuffer* events);
   Result<std::vector<std::string>> EraseUnusedSince(int64_t before_s, EventBuffer* events);
 
-  // Evicts down to the capacity if above it.
+  // Keeps entries from eviction; returns how many were not kept before. kNoSpace: the pinned ones
+  // would exceed the capacity; kInvalidArgument: one that must exist does not. Then none is pinned.
+  Result<int64_t> Pin(const std::vector<std::string>& keys, bool must_exist,
+                      int64_t capacity_bytes);
+  Result<int64_t> Unpin(const std::vector<std::string>& keys);
+
+  // Evicts down to the capacity if above it, or until only pinned entries are left.
   Result<std::vector<std::string>> Evict(int64_t capacity_bytes, EvictionPolicy policy,
                                          PendingTouches* touches, EventBuffer* events);
 

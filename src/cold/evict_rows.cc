@@ -41,6 +41,7 @@ int64_t BatchSize(RankOrder order) {
 struct Run {
   CatalogWriter* writer;
   std::string_view except_key;
+  int64_t pinned_bytes;
   EvictionProgress progress;
   Eviction* eviction;
   EventBuffer* events;
@@ -168,7 +169,8 @@ Status EvictByPlan(const EvictionPlan& plan, Run* run) {
   if (plan.first == RankOrder::kLowestPriority) {
     enough = EvictByPriority(run);
   } else if (plan.first == RankOrder::kTwoQueues) {
-    enough = EvictFromQueues(plan.capacity_bytes, run);
+    // The queues share what pinned entries leave.
+    enough = EvictFromQueues(std::max<int64_t>(plan.capacity_bytes - run->pinned_bytes, 0), run);
   } else {
     enough = EvictInOrder(plan.first, false, run);
   }
@@ -193,7 +195,9 @@ Result<Eviction> EvictRows(CatalogWriter* writer, const EvictionRule& rule,
     status = writer->ApplyTouches(touches->Take());
   }
   if (status.ok()) {
-    Run run{writer, except_key, EvictionProgress(plan, totals.size_bytes), &eviction, events};
+    Run run{
+        writer,    except_key, totals.pinned_size_bytes, EvictionProgress(plan, totals.size_bytes),
+        &eviction, events};
     status = EvictByPlan(plan, &run);
   }
   if (status.ok()) return eviction;

@@ -55,6 +55,17 @@ class CatalogCache {
     for (const Victim& victim : eviction->victims) keys.insert(victim.cache_key);
     return keys;
   }
+  // Entries that stay whatever is put; returns their bytes.
+  int64_t PutPinned(int count, int64_t size_bytes) {
+    for (int i = 0; i < count; ++i) {
+      const std::string key = "pinned" + std::to_string(i);
+      Put(key, size_bytes, EvictionPolicy::kLru);
+      auto writer = catalog_->BeginWrite();
+      EXPECT_TRUE(writer->Pin(key).value());
+      EXPECT_TRUE(writer->Commit().ok());
+    }
+    return count * size_bytes;
+  }
   bool Holds(const std::string& key) { return catalog_->Find(key).value().has_value(); }
   Catalog* catalog() { return catalog_.get(); }
   bool IsSound() {
@@ -184,9 +195,9 @@ int Popular(std::mt19937* random) {
   return std::min({pick(), pick(), pick()});
 }
 
-TEST(EvictRowsTest, GdsfEqualsItsModel) {
+void CompareGdsf(CatalogCache* the_cache) {
+  CatalogCache& cache = *the_cache;
   std::mt19937 random(7);
-  CatalogCache cache(2000);
   GdsfModel model(2000);
   int evictions = 0;
   for (int i = 0; i < 6000; ++i) {
@@ -208,9 +219,21 @@ TEST(EvictRowsTest, GdsfEqualsItsModel) {
   EXPECT_TRUE(cache.IsSound());
 }
 
-TEST(EvictRowsTest, S3FifoEqualsItsModel) {
-  std::mt19937 random(8);
+TEST(EvictRowsTest, GdsfEqualsItsModel) {
   CatalogCache cache(2000);
+  CompareGdsf(&cache);
+}
+
+TEST(EvictRowsTest, GdsfBesidePinnedEntriesEqualsItsModelInTheRest) {
+  CatalogCache cache(2000 + 40 * 50);
+  ASSERT_EQ(cache.PutPinned(40, 50), 2000);
+  CompareGdsf(&cache);
+  EXPECT_EQ(cache.catalog()->PinnedKeys().value().size(), 40u);
+}
+
+void CompareS3Fifo(CatalogCache* the_cache) {
+  CatalogCache& cache = *the_cache;
+  std::mt19937 random(8);
   S3FifoModel model(2000);
   int evictions = 0;
   for (int i = 0; i < 6000; ++i) {
@@ -229,6 +252,18 @@ TEST(EvictRowsTest, S3FifoEqualsItsModel) {
   }
   EXPECT_GT(evictions, 500);
   EXPECT_TRUE(cache.IsSound());
+}
+
+TEST(EvictRowsTest, S3FifoEqualsItsModel) {
+  CatalogCache cache(2000);
+  CompareS3Fifo(&cache);
+}
+
+TEST(EvictRowsTest, S3FifoBesidePinnedEntriesEqualsItsModelInTheRest) {
+  CatalogCache cache(2000 + 40 * 50);
+  ASSERT_EQ(cache.PutPinned(40, 50), 2000);
+  CompareS3Fifo(&cache);
+  EXPECT_EQ(cache.catalog()->PinnedKeys().value().size(), 40u);
 }
 
 // Total sizes stay within the limit whatever the policy was before, and the figures stay true.

@@ -311,6 +311,7 @@ nb::dict FullEntryDict(const EntryInfo& entry) {
   nb::dict row = EntryDict(entry);
   row["generation"] = entry.generation;
   row["request"] = entry.request_json;
+  row["pinned"] = entry.is_pinned;
   return row;
 }
 
@@ -510,7 +511,7 @@ void BindQueries(nb::class_<CacheCore>& core) {
            nb::sig("def _entry(self, cache_key: str) -> dict[str, typing.Any] | None"))
       .def("entry_infos", &EntryInfos,
            nb::sig("def entry_infos(self) -> list[dict[str, typing.Any]]"),
-           "Every entry's row, ordered by key, with ``generation`` and ``request``.")
+           "Every entry's row, ordered by key, with ``generation``, ``request`` and ``pinned``.")
       .def("_backtests",
            [](CacheCore& self, nb::handle cache_key) {
              const auto key = Utf8(cache_key);
@@ -564,6 +565,27 @@ void BindRemoval(nb::class_<CacheCore>& core) {
       .def("_clear", [](CacheCore& self) { return Unlocked([&] { return self.cache->Clear(); }); })
       .def("_evict",
            [](CacheCore& self) { return Unlocked([&] { return self.cache->EvictIfNeeded(); }); });
+}
+
+void BindPins(nb::class_<CacheCore>& core) {
+  core.def("_pin",
+           [](CacheCore& self, std::string_view cache_key) {
+             return Unlocked([&] { return self.cache->Pin(cache_key); });
+           })
+      .def("_pin_backtest",
+           [](CacheCore& self, std::string_view backtest_id) {
+             return Unlocked([&] { return self.cache->PinBacktest(backtest_id); });
+           })
+      .def("_unpin",
+           [](CacheCore& self, std::string_view cache_key) {
+             return Unlocked([&] { return self.cache->Unpin(cache_key); });
+           })
+      .def("_unpin_backtest",
+           [](CacheCore& self, std::string_view backtest_id) {
+             return Unlocked([&] { return self.cache->UnpinBacktest(backtest_id); });
+           })
+      .def("_pinned",
+           [](CacheCore& self) { return Unlocked([&] { return self.cache->PinnedKeys(); }); });
 }
 
 void BindSettings(nb::class_<CacheCore>& core) {
@@ -623,6 +645,7 @@ void BindCache(nb::module_& module) {
   BindFetching(module, core);
   BindQueries(core);
   BindRemoval(core);
+  BindPins(core);
   BindSettings(core);
   BindLedgerOfCache(core);
 }

@@ -134,7 +134,7 @@ def test_ls_prints_lines_for_programs(filled: Path) -> None:
     done = run("ls", str(filled), "--sort", "key")
     assert done.returncode == 0, done.stderr
     header, *rows = [line.split("\t") for line in done.stdout.splitlines()]
-    assert header == ["KEY", "REQUEST", "SIZE", "USES", "LAST USED"]
+    assert header == ["KEY", "REQUEST", "SIZE", "USES", "LAST USED", "PINNED"]
     assert [row[0] for row in rows] == [AAPL, MSFT, r"od\x1b[31md\nkey"]
     assert rows[0][1] == "AAPL 1d 2023-01-01..2023-12-31 yfinance"
     assert rows[0][3] == "2"

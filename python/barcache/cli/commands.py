@@ -31,6 +31,7 @@ from barcache.cli.output import (
     print_rows,
     say,
 )
+from barcache.cli.pins import pin, unpin
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -143,6 +144,7 @@ def ls(
             Column("SIZE", right=True),
             Column("USES", right=True),
             Column("LAST USED"),
+            Column("PINNED"),
         ],
         (
             (
@@ -151,6 +153,7 @@ def ls(
                 format_size(row["size_bytes"]),
                 f"{row['access_count']}",
                 format_time(row["last_accessed"]),
+                "pinned" if row["pinned"] else "",
             )
             for row in rows
         ),
@@ -186,6 +189,7 @@ def show(key: str, location: Location | None, as_json: bool) -> int:
             ("created", format_time(row["created_at"])),
             ("last used", format_time(row["last_accessed"])),
             ("uses", f"{row['access_count']}"),
+            ("pinned", "yes" if row["pinned"] else "no"),
             ("written by", "barcache" if row.get("generation") else "RustyBT"),
             ("file", entry.path),
             ("size", format_size(row["size_bytes"])),
@@ -355,6 +359,8 @@ def clear(
 barcache.add_command(bench)
 barcache.add_command(coverage)
 barcache.add_command(explain)
+barcache.add_command(pin)
+barcache.add_command(unpin)
 
 _VERDICT_STYLES = {"ok": "green", "note": "cyan", "warn": "yellow", "fail": "bold red"}
 
