@@ -26,7 +26,7 @@ from barcache.flights import Flights
 from barcache.session_stats import SessionStats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
     from typing import Self
 
@@ -258,6 +258,79 @@ class CacheManager(AskingCore):
             return [entry["cache_key"] for entry in self.entry_infos()]
         _require_backtest(backtest_id)
         return self._keys_of(backtest_id)
+
+    # --- functions -------------------------------------------------------------------------
+
+    def memoize(
+        self,
+        function: Callable[..., Any] | None = None,
+        *,
+        version: str | None = None,
+        ignore: Iterable[str] = (),
+        backtest_id: str | None = None,
+        dataset_id: int | None = None,
+    ) -> Any:
+        """Answer the calls of a function that returns frames from this cache (a decorator).
+
+        Equal calls of all threads, tasks and processes run the function once, as get_or_fetch
+        does. ``f.key(...)`` is the entry's key, ``f.forget(...)`` removes it, ``f.uncached`` is
+        the function. A call is named by the function's module and qualified name, its version, and
+        its arguments with defaults applied: plain values, dates, containers of them, enums,
+        dataclasses, NumPy's scalars and arrays, and frames by their content. Variables of an
+        enclosing function count as arguments; globals are not looked at.
+
+        Args:
+            function: The function, plain or ``async def``.
+            version: Change it when old answers are no longer right. Not given: the hash of the
+                function's own code (not of what it calls), so that a changed body is called anew,
+                and so is every function once after an upgrade of Python.
+            ignore: Names of arguments that the answer does not depend on (a client, ``self``).
+            backtest_id: Links the entries to this backtest.
+            dataset_id: Row of ``datasets``; not given: one made for the function.
+
+        Returns:
+            The function, memoized; it returns Polars DataFrames, as get_or_fetch.
+
+        Raises:
+            InvalidType: here, of a generator or no function; at a call, of an argument that no
+                key can be made of, or when None or no frame was returned.
+            InvalidArgument: ``ignore`` names no argument.
+            What the function raises; nothing is stored then.
+
+        >>> import tempfile, polars as pl
+        >>> cache = CacheManager(":memory:", tempfile.mkdtemp())
+        >>> @cache.memoize(version="1")
+        ... def returns(symbol, days=5):
+        ...     print("computing", symbol)
+        ...     return pl.DataFrame({"day": range(days)})
+        >>> returns("AAPL").height
+        computing AAPL
+        5
+        >>> returns(days=5, symbol="AAPL").height
+        5
+        >>> returns.forget("AAPL")
+        True
+        >>> cache.close()
+        """
+        from barcache.memoize import memoized
+
+        if backtest_id is not None:
+            _require_backtest(backtest_id)
+        if version is not None:
+            _require_text("version", version)
+        number = None if dataset_id is None else _dataset_number(dataset_id)
+
+        def decorate(chosen: Any) -> Any:
+            return memoized(
+                self,
+                chosen,
+                version=version,
+                ignore=ignore,
+                backtest_id=backtest_id,
+                dataset_id=number,
+            )
+
+        return decorate if function is None else decorate(function)
 
     # --- statistics ------------------------------------------------------------------------
 

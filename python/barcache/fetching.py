@@ -170,16 +170,20 @@ class FetchingCore(_core.CacheCore):
 def errand_of(
     core: _core.CacheCore,
     cache_key: str,
-    dataset: tuple[Any, Any],
+    dataset: tuple[Any, Any] | int,
     fetch: Callable[[], Any],
     *,
     backtest_id: str | None,
     stores: bool,
+    what: str = "fetch_fn",
 ) -> Errand[pl.DataFrame]:
-    """Fetching an entry: ``dataset`` is its data source and resolution."""
+    """Fetching an entry: ``dataset`` is its data source and resolution, or its row's number.
+
+    ``what`` is how messages call that which fetches.
+    """
 
     def store(fetched: Any, cost_s: float) -> pl.DataFrame:
-        imported = import_fetched(core, fetched)
+        imported = import_fetched(core, fetched, what)
         return store_whole(
             core, cache_key, dataset, imported, cost_s, backtest_id=backtest_id, stores=stores
         )
@@ -195,7 +199,7 @@ def errand_of(
 def store_whole(
     core: _core.CacheCore,
     cache_key: str,
-    dataset: tuple[Any, Any],
+    dataset: tuple[Any, Any] | int,
     imported: tuple[pl.DataFrame, _core.FetchedFrame | UnsupportedFrame],
     cost_s: float,
     *,
@@ -208,7 +212,7 @@ def store_whole(
         log_not_stored(cache_key, stored)
     elif stores:
         try:
-            number = dataset_of(core, *dataset)
+            number = dataset if isinstance(dataset, int) else dataset_of(core, *dataset)
             core._put_fetched(cache_key, stored, number, backtest_id, cost_s)
         except (BarcacheError, MemoryError) as error:
             log_not_stored(cache_key, error)
@@ -216,7 +220,7 @@ def store_whole(
 
 
 def import_fetched(
-    core: _core.CacheCore, fetched: Any
+    core: _core.CacheCore, fetched: Any, what: str = "fetch_fn"
 ) -> tuple[pl.DataFrame, _core.FetchedFrame | UnsupportedFrame]:
     """The frame for the caller, and the one to store or why it cannot be stored.
 
@@ -233,7 +237,7 @@ def import_fetched(
     try:
         ready = frame_to_put(fetched)
     except InvalidType as error:
-        raise InvalidType(f"what fetch_fn returned is no frame: {error}") from None
+        raise InvalidType(f"what {what} returned is no frame: {error}") from None
     stored = core._import_frame(ready.data, ready.is_polars, ready.origin)
     return stored.polars(), stored
 

@@ -25,11 +25,16 @@ def describe_request(request_json: str) -> str:
     >>> describe_request('{"data_source": "csv", "end_date": "2023-12-31", "resolution": "1d",'
     ...                  ' "start_date": "2023-01-01", "symbols": ["AAPL", "MSFT"]}')
     'AAPL,MSFT 1d 2023-01-01..2023-12-31 csv'
+    >>> describe_request('{"arguments": {"days": 5}, "call": "study.returns", "version": "1"}')
+    'study.returns(days=5)'
     """
     if not request_json:
         return ""
     try:
         request = json.loads(request_json)
+        if "call" in request:
+            arguments = {**request["arguments"], **request.get("around", {})}
+            return f"{request['call']}({', '.join(f'{k}={v!r}' for k, v in arguments.items())})"
         symbols = [str(symbol) for symbol in request["symbols"]]
         more = f",+{len(symbols) - 4}" if len(symbols) > 4 else ""
         return (
