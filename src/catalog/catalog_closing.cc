@@ -50,14 +50,31 @@ Status Catalog::Impl::CheckIdentity() const {
                     "open it again");
 }
 
+// Only a connection that may write gets the lock for it; there is nothing that it would write.
+void Catalog::Impl::RemoveEmptyLog() const {
+  SqliteOpenOptions open;
+  open.target = target;
+  open.name = name;
+  open.create = false;
+  auto connection = SqliteConnection::Open(open);
+  if (connection.ok() && (*connection)->Execute("SELECT 1 FROM sqlite_schema").ok()) {
+    (*connection)->CheckpointOnClose();
+  }
+}
+
 void Catalog::Close() {
   Impl& impl = *impl_;
   if (impl.memory) return;
   const MutexLock lock(impl.write_mutex);
   impl.CloseConnections();
   struct stat log{};
-  const bool has_log = stat((impl.path + "-wal").c_str(), &log) == 0 && log.st_size > 0;
-  if (impl.options.read_only || impl.epochs == nullptr || !has_log) return;
+  if (stat((impl.path + "-wal").c_str(), &log) != 0) return;
+  if (impl.options.read_only) {
+    // What reading has made goes again; a log with anything in it is a writer's business.
+    if (log.st_size == 0 && !impl.immutable) impl.RemoveEmptyLog();
+    return;
+  }
+  if (impl.epochs == nullptr || log.st_size == 0) return;
   const Result<bool> locked = impl.epochs->TryLock();
   if (!locked.ok() || !*locked) return;  // Somebody else is there, and will be the last.
   if (impl.CheckIdentity().ok() && impl.EnsureWriter().ok()) {

@@ -52,6 +52,8 @@ struct Catalog::Impl {
   // kCatalogCorrupt once the file that was opened no longer has its name. For good: what comes
   // under that name later is another catalog.
   Status CheckIdentity() const;
+  // Lets SQLite remove the log's files if nobody else has the catalog open.
+  void RemoveEmptyLog() const;
 
   CatalogOptions options;
   const Clock* const clock;
