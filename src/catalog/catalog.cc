@@ -33,6 +33,12 @@ bool Exists(const std::string& path) {
   return lstat(path.c_str(), &status) == 0;
 }
 
+// Whether a write-ahead log holds anything.
+bool HasLog(const std::string& path) {
+  struct stat status{};
+  return stat((path + "-wal").c_str(), &status) == 0 && status.st_size > 0;
+}
+
 // Runs "PRAGMA journal_mode=WAL", which SQLite does not wait for by itself.
 Status SwitchToWal(SqliteConnection* connection, int64_t busy_timeout_ms) {
   for (int64_t waited_ms = 0;; ++waited_ms) {
@@ -88,6 +94,7 @@ Result<std::unique_ptr<SqliteConnection>> Catalog::Impl::Connect(ConnectionRole 
   SqliteOpenOptions open;
   open.target = target;
   open.name = name;
+  open.image = image.get();
   open.read_only = options.read_only;
   open.create = memory;  // A file that vanished must not come back empty.
   open.busy_timeout_ms = options.busy_timeout_ms;
@@ -154,20 +161,30 @@ Status Catalog::Impl::OpenMemory() {
   return AdoptSchema(writer.get());
 }
 
+Result<std::unique_ptr<SqliteConnection>> Catalog::Impl::OpenExisting() const {
+  Result<std::unique_ptr<SqliteConnection>> connection = Connect(ConnectionRole::kWrite);
+  Status status = connection.status();
+  if (status.ok()) status = InspectSchema(connection->get(), false).status();
+  // Without permission to make a file SQLite may say only that it cannot open one.
+  const bool unwritable =
+      connection.ok() ? !(*connection)->writable() : DatabaseImage::IsNeededFor(path);
+  const bool refused = status.code() == ErrorCode::kIo || status.code() == ErrorCode::kReadOnly;
+  if (unwritable && (status.ok() || refused)) {
+    return Status(ErrorCode::kReadOnly, "catalog " + path +
+                                            ": it may not be written; check its permissions, or "
+                                            "open the cache with read_only");
+  }
+  if (!status.ok()) return status;
+  return connection;
+}
+
 Status Catalog::Impl::OpenFile() {
   const std::string epochs_path = path + kEpochsSuffix;
   target = SqliteUri(path, "");
   const bool existed = Exists(path);
   std::unique_ptr<SqliteConnection> connection;
   if (existed) {  // Somebody else's file must stay without a file of ours beside it.
-    BARCACHE_ASSIGN_OR_RETURN(connection, Connect(ConnectionRole::kWrite));
-    BARCACHE_ASSIGN_OR_RETURN(const SchemaState state, InspectSchema(connection.get(), false));
-    static_cast<void>(state);
-    if (!connection->writable()) {
-      return Status(ErrorCode::kReadOnly, "catalog " + path +
-                                              ": it may not be written; check its permissions, or "
-                                              "open the cache with read_only");
-    }
+    BARCACHE_ASSIGN_OR_RETURN(connection, OpenExisting());
   } else {
     const std::string parent = std::filesystem::path(path).parent_path().string();
     BARCACHE_RETURN_IF_ERROR(MakeDirectories(parent));
@@ -206,6 +223,17 @@ Status Catalog::Impl::AdoptSchema(SqliteConnection* connection) {
   return Status();
 }
 
+// Where nothing can be written SQLite cannot make its lock file; then nothing changes either.
+Status Catalog::Impl::PrepareForUnwritable() {
+  if (HasLog(path)) {
+    BARCACHE_ASSIGN_OR_RETURN(image, DatabaseImage::Copy(path, options.busy_timeout_ms));
+  } else {
+    target = SqliteUri(path, "immutable=1");
+  }
+  immutable = true;
+  return Status();
+}
+
 Status Catalog::Impl::OpenReadOnly() {
   target = SqliteUri(path, "");
   Result<std::unique_ptr<SqliteConnection>> connection = Connect(ConnectionRole::kRead);
@@ -213,10 +241,9 @@ Status Catalog::Impl::OpenReadOnly() {
   if (connection.ok()) state = InspectSchema(connection->get(), true);
   const Status first = connection.ok() ? state.status() : connection.status();
   const bool refused = first.code() == ErrorCode::kIo || first.code() == ErrorCode::kReadOnly;
-  if (refused && Exists(path) && !Exists(path + "-wal")) {
-    // Where nothing can be written SQLite cannot make its lock file; then nothing changes either.
-    target = SqliteUri(path, "immutable=1");
-    immutable = true;
+  if (refused && Exists(path) && (!Exists(path + "-wal") || DatabaseImage::IsNeededFor(path))) {
+    if (connection.ok()) connection->reset();
+    BARCACHE_RETURN_IF_ERROR(PrepareForUnwritable());
     connection = Connect(ConnectionRole::kRead);
     if (!connection.ok()) return connection.status();
     state = InspectSchema(connection->get(), true);

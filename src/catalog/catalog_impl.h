@@ -13,6 +13,7 @@
 
 #include "base/mutex.h"
 #include "catalog/catalog.h"
+#include "catalog/database_image.h"
 #include "catalog/epochs.h"
 #include "catalog/reader_pool.h"
 #include "catalog/schema.h"
@@ -30,7 +31,11 @@ struct Catalog::Impl {
   Status Open();
   Status OpenMemory();
   Status OpenFile();
+  // A writable connection to a file that is there, after a look at whose it is.
+  Result<std::unique_ptr<SqliteConnection>> OpenExisting() const;
   Status OpenReadOnly();
+  // Chooses how connections read a catalog that SQLite refused on a medium that nobody writes.
+  Status PrepareForUnwritable();
   // Inspects and, where needed, prepares the schema over `connection`.
   Status AdoptSchema(SqliteConnection* connection);
 
@@ -58,11 +63,12 @@ struct Catalog::Impl {
   CatalogOptions options;
   const Clock* const clock;
   bool memory = false;
-  bool immutable = false;       // Read-only medium: opened without locks.
-  bool has_side_tables = true;  // False only for a read-only catalog of RustyBT.
-  std::string path;             // Canonical; "" in memory.
-  std::string target;           // What connections open.
-  std::string name;             // For messages.
+  bool immutable = false;                // Read-only medium: opened without locks.
+  std::unique_ptr<DatabaseImage> image;  // Likewise, where a log was left over.
+  bool has_side_tables = true;           // False only for a read-only catalog of RustyBT.
+  std::string path;                      // Canonical; "" in memory.
+  std::string target;                    // What connections open.
+  std::string name;                      // For messages.
   std::string catalog_id;
 
   uint64_t device = 0;

@@ -9,6 +9,7 @@
 #include <new>
 
 #include "base/failpoint.h"
+#include "catalog/database_image.h"
 #include "catalog/log_file.h"
 
 namespace barcache {
@@ -137,14 +138,20 @@ Result<std::unique_ptr<SqliteConnection>> SqliteConnection::Open(const SqliteOpe
   connection->name_ = options.name.empty() ? options.target : options.name;
   connection->busy_timeout_ms_ = options.busy_timeout_ms;
   int flags = SQLITE_OPEN_URI | SQLITE_OPEN_EXRESCODE;
-  if (options.read_only) {
+  if (options.read_only && options.image == nullptr) {
     flags |= SQLITE_OPEN_READONLY;
   } else {
     flags |= SQLITE_OPEN_READWRITE | (options.create ? SQLITE_OPEN_CREATE : 0);
   }
   flags |= options.serialized ? SQLITE_OPEN_FULLMUTEX : SQLITE_OPEN_NOMUTEX;
-  const int code = sqlite3_open_v2(options.target.c_str(), &connection->handle_, flags,
-                                   options.gathers_log ? GatheringVfs() : nullptr);
+  const std::string target = options.image == nullptr ? options.target : ":memory:";
+  int code = sqlite3_open_v2(target.c_str(), &connection->handle_, flags,
+                             options.gathers_log ? GatheringVfs() : nullptr);
+  if (code == SQLITE_OK && options.image != nullptr) {
+    const sqlite3_int64 size_bytes = options.image->size_bytes();
+    code = sqlite3_deserialize(connection->handle_, "main", options.image->data(), size_bytes,
+                               size_bytes, SQLITE_DESERIALIZE_READONLY);
+  }
   if (code != SQLITE_OK) return connection->LastError(code, "open");
   BARCACHE_RETURN_IF_ERROR(connection->Configure(options));
   return connection;

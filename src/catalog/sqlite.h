@@ -27,6 +27,7 @@ namespace barcache {
 
 enum class SqliteType { kInteger = 1, kFloat = 2, kText = 3, kBlob = 4, kNull = 5 };
 
+class DatabaseImage;
 class SqliteConnection;
 
 // A prepared statement. Text and blobs handed to Bind are not copied: they must live until the
@@ -139,6 +140,8 @@ using SqliteFunction = std::function<void(SqliteFunctionCall&)>;
 struct SqliteOpenOptions {
   std::string target;  // A path, or a "file:" URI.
   std::string name;    // What messages call the database; "": the target.
+  // Read this copy in memory, not the target. Not owned; implies read_only.
+  const DatabaseImage* image = nullptr;
   bool read_only = false;
   bool create = true;        // Make the file if it is missing (never with read_only).
   bool serialized = false;   // May be used from several threads.
