@@ -89,6 +89,7 @@ void Worker::Open(int64_t capacity_bytes, EvictionPolicy policy) {
   options.cold_capacity_bytes = capacity_bytes;
   options.eviction_policy = policy;
   evicts_ = capacity_bytes < kAmple;
+  limit_was_lowered_ = false;
   recorded_hits_ = recorded_misses_ = 0;  // A cache counts from its opening on.
   cache_ = ValueOf(Cache::Open(options), "open");
 }
@@ -100,6 +101,8 @@ void Worker::Put(int key, long version, const std::string& backtest) {
   // A large frame does not fit where others make room: the older entry goes.
   if (evicts_ && IsLarge(version)) {
     effects.push_back({.kind = Effect::Kind::kErase, .key = key});
+    // Not for it, but because the limit was lowered: a put leaves no more than the limit.
+    if (limit_was_lowered_) AddVictims(&effects);
   } else {
     if (!backtest.empty()) {
       effects.push_back({.kind = Effect::Kind::kLink, .key = key, .backtest = backtest});
@@ -111,6 +114,7 @@ void Worker::Put(int key, long version, const std::string& backtest) {
   PutOptions options;
   options.backtest_id = backtest;
   End(cache_->Put(KeyName(key), frame, options));
+  limit_was_lowered_ = false;
 }
 
 void Worker::PutMany(const std::vector<std::pair<int, long>>& items) {
@@ -168,7 +172,7 @@ void Worker::Clear() {
 }
 
 void Worker::SetLimit(int64_t capacity_bytes) {
-  evicts_ = true;
+  evicts_ = limit_was_lowered_ = true;
   const Status status = cache_->set_cold_capacity_bytes(capacity_bytes);
   if (!status.ok()) Fail(status.ToString());
 }

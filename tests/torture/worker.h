@@ -66,6 +66,7 @@ class Worker {
   OracleLog log_;
   std::unique_ptr<Cache> cache_;
   bool evicts_ = false;
+  bool limit_was_lowered_ = false;  // And no put has followed.
   std::vector<std::pair<int, std::string>> pending_links_;
   long recorded_hits_ = 0;
   long recorded_misses_ = 0;
