@@ -42,6 +42,8 @@ struct CacheOptions {
   bool record_on_close = true;  // Close adds this run's hits and misses to today's statistics.
   int64_t busy_timeout_ms = 30'000;
   int64_t lease_ms = 10'000;  // A flight whose leader was silent for so long is taken over.
+  // So long after opening, and hourly from then on, what killed puts left behind is looked for.
+  int64_t sweep_after_ms = 30'000;
   // Decoded bytes of one file: at most max(this, 100 x its size).
   int64_t decode_budget_bytes = 512LL << 20;
 

@@ -21,10 +21,6 @@
 namespace barcache {
 namespace {
 
-struct DirDeleter {
-  void operator()(DIR* dir) const { ::closedir(dir); }
-};
-
 std::string PathInside(const std::string& directory, std::string_view name) {
   return directory + "/" + std::string(name);
 }
@@ -284,6 +280,26 @@ Result<ByteBuffer> Directory::ReadOpenFile(const FileDescriptor& file, const std
   return buffer;
 }
 
+Result<ByteBuffer> Directory::ReadEndOfFile(const FileDescriptor& file, const std::string& path,
+                                            int64_t size_bytes) {
+  struct stat info{};
+  if (::fstat(file.get(), &info) != 0) return StatusFromErrno(errno, "examine", path);
+  const auto size = static_cast<size_t>(std::min<int64_t>(info.st_size, size_bytes));
+  ByteBuffer buffer;
+  if (!buffer.Reset(size)) return StatusFromErrno(ENOMEM, "read", path);
+  size_t done = 0;
+  while (done < size) {
+    const ssize_t got = ::pread(file.get(), buffer.data() + done, size - done,
+                                info.st_size - static_cast<off_t>(size - done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return StatusFromErrno(errno, "read", path);
+    if (got == 0) break;  // It became shorter.
+    done += static_cast<size_t>(got);
+  }
+  buffer.Truncate(done);
+  return buffer;
+}
+
 Result<std::optional<ByteBuffer>> Directory::ReadFile(const std::string& name,
                                                       int64_t max_bytes) const {
   int64_t size_bytes = 0;
@@ -395,33 +411,50 @@ Status Directory::RemoveFile(const std::string& name) const {
 }
 
 Result<std::vector<FileInfo>> Directory::List() const {
+  BARCACHE_ASSIGN_OR_RETURN(DirectoryStream names, OpenStream());
+  std::vector<FileInfo> files;
+  while (true) {
+    BARCACHE_ASSIGN_OR_RETURN(const auto name, names.Next());
+    if (!name) return files;
+    BARCACHE_ASSIGN_OR_RETURN(auto info, Examine(*name));
+    if (info) files.push_back(std::move(*info));  // Else gone meanwhile.
+  }
+}
+
+Result<DirectoryStream> Directory::OpenStream() const {
   // A descriptor of its own: the position in the directory is then not shared with other threads.
   FileDescriptor fd(::openat(fd_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd.valid()) return StatusFromErrno(errno, "list", path_);
-  std::unique_ptr<DIR, DirDeleter> dir(::fdopendir(fd.get()));
+  DIR* dir = ::fdopendir(fd.get());
   if (dir == nullptr) return StatusFromErrno(errno, "list", path_);
   fd.Release();  // closedir closes it.
+  return DirectoryStream(path_, dir);
+}
 
-  std::vector<FileInfo> files;
+void DirectoryStream::Close::operator()(DIR* dir) const { ::closedir(dir); }
+
+Result<std::optional<std::string>> DirectoryStream::Next() {
   while (true) {
     errno = 0;
-    const dirent* entry = ::readdir(dir.get());
-    if (entry == nullptr) {
-      if (errno != 0) return StatusFromErrno(errno, "list", path_);
-      return files;
-    }
-    const std::string name = entry->d_name;
-    if (name == "." || name == "..") continue;
-    struct stat info{};
-    if (::fstatat(fd_.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
-      if (errno == ENOENT) continue;  // Gone meanwhile.
-      return StatusFromErrno(errno, "examine", PathInside(path_, name));
-    }
-    files.push_back(FileInfo{.name = name,
-                             .size_bytes = info.st_size,
-                             .modified_s = info.st_mtim.tv_sec,
-                             .is_regular = S_ISREG(info.st_mode)});
+    const dirent* entry = ::readdir(dir_.get());
+    if (entry == nullptr && errno != 0) return StatusFromErrno(errno, "list", path_);
+    if (entry == nullptr) return std::optional<std::string>();
+    std::string name = entry->d_name;
+    if (name != "." && name != "..") return std::optional<std::string>(std::move(name));
   }
+}
+
+Result<std::optional<FileInfo>> Directory::Examine(const std::string& name) const {
+  if (!IsConfinedName(name)) return std::optional<FileInfo>();
+  struct stat info{};
+  if (::fstatat(fd_.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (errno == ENOENT) return std::optional<FileInfo>();
+    return StatusFromErrno(errno, "examine", PathInside(path_, name));
+  }
+  return std::optional<FileInfo>(FileInfo{.name = name,
+                                          .size_bytes = info.st_size,
+                                          .modified_s = info.st_mtim.tv_sec,
+                                          .is_regular = S_ISREG(info.st_mode)});
 }
 
 bool IsConfinedName(std::string_view name) {

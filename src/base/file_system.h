@@ -9,8 +9,11 @@
 // Errors: kIo with the errno, kNoSpace for ENOSPC/EDQUOT/EFBIG, kReadOnly for EROFS.
 #pragma once
 
+#include <dirent.h>
+
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -72,6 +75,23 @@ struct FileInfo {
   bool is_regular = false;
 };
 
+// The names in a directory, read bit by bit. One thread at a time.
+class DirectoryStream {
+ public:
+  // Every name but "." and "..", in no order; nullopt at the end. A name that comes or goes
+  // meanwhile may be met or not.
+  Result<std::optional<std::string>> Next();
+
+ private:
+  friend class Directory;
+  struct Close {
+    void operator()(DIR* dir) const;
+  };
+  DirectoryStream(std::string path, DIR* dir) : path_(std::move(path)), dir_(dir) {}
+  std::string path_;
+  std::unique_ptr<DIR, Close> dir_;
+};
+
 class Directory {
  public:
   // Opens `path`, creating it and its missing parents with mode 0700 unless `read_only`.
@@ -93,6 +113,9 @@ class Directory {
   // From its beginning, whatever was read before. `path` is for messages alone.
   static Result<ByteBuffer> ReadOpenFile(const FileDescriptor& file, const std::string& path,
                                          int64_t max_bytes);
+  // The last `size_bytes` bytes, or all if there are fewer.
+  static Result<ByteBuffer> ReadEndOfFile(const FileDescriptor& file, const std::string& path,
+                                          int64_t size_bytes);
 
   // Makes a file that nobody looks for before the caller tells them: under its own name at once
   // (O_EXCL, 0600), written -> [fsync] -> [fsync directory]. A killed process leaves a part of it.
@@ -116,6 +139,9 @@ class Directory {
 
   // Every entry but "." and "..".
   Result<std::vector<FileInfo>> List() const;
+  Result<DirectoryStream> OpenStream() const;
+  // What has that name, itself if it is a link; nullopt: nothing.
+  Result<std::optional<FileInfo>> Examine(const std::string& name) const;
 
  private:
   Directory(std::string path, FileDescriptor fd) : path_(std::move(path)), fd_(std::move(fd)) {}

@@ -58,6 +58,7 @@ Status CacheOptions::Validate() const {
   BARCACHE_RETURN_IF_ERROR(CheckNotNegative("hot_capacity_bytes", hot_capacity_bytes));
   BARCACHE_RETURN_IF_ERROR(CheckNotNegative("cold_capacity_bytes", cold_capacity_bytes));
   BARCACHE_RETURN_IF_ERROR(CheckNotNegative("busy_timeout_ms", busy_timeout_ms));
+  BARCACHE_RETURN_IF_ERROR(CheckNotNegative("sweep_after_ms", sweep_after_ms));
   if (lease_ms < 100) {
     return Status(ErrorCode::kInvalidArgument, "lease_ms must be 100 or more");
   }

@@ -24,7 +24,8 @@ Cache::Impl::Impl(const CacheOptions& cache_options, EventSink sink,
       sink_(std::move(sink)),
       clock_(std::move(clock)),
       cold_(std::move(cold)),
-      maintainer_([this] { Maintain(); }, kFlushDelay),
+      sweep_(cold_.get(), clock_.get(), cache_options.sweep_after_ms * 1'000'000),
+      maintainer_([this] { Maintain(); }, kFlushDelay, [this] { return Sweep(); }),
       flights_(catalog.get(), clock_.get(), cache_options.lease_ms,
                !cache_options.read_only && cache_options.db_path != ":memory:",
                [this](std::string_view name, const Status& error) {
@@ -116,6 +117,21 @@ void Cache::Impl::Maintain() {
   EmitLater(std::move(event));
 }
 
+// A catalog in memory knows nothing of files that others of its directory have put.
+std::chrono::milliseconds Cache::Impl::Sweep() {
+  constexpr std::chrono::hours kNever{1};
+  if (options.read_only || options.db_path == ":memory:") return kNever;
+  try {
+    EventBuffer events;
+    const Result<int64_t> pause_ns = sweep_.StepIfDue(&events);
+    for (Event& event : events) EmitLater(std::move(event));
+    if (pause_ns.ok()) return std::chrono::milliseconds(*pause_ns / 1'000'000 + 1);
+  } catch (const std::bad_alloc&) {
+    sweep_.Restart();
+  }
+  return kNever;  // Orphans do no harm: an error is no news, the next round tries again.
+}
+
 void Cache::Impl::EmitLater(Event event) {
   const MutexLock lock(deferred_mutex_);
   if (deferred_.size() < 16) deferred_.push_back(std::move(event));
@@ -182,6 +198,7 @@ void Cache::Impl::AfterFork(bool in_child) BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
       pending_.Clear();
     }
   }
+  if (in_child) sweep_.Restart();  // It shares its place in the directory with the parent.
   record_mutex_.unlock();
   flights_.UnlockAfterFork(in_child);
   maintainer_.UnlockAfterFork();

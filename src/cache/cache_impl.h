@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,6 +27,7 @@
 #include "cache/request_memo.h"
 #include "catalog/catalog.h"
 #include "cold/cold_tier.h"
+#include "cold/orphan_sweep.h"
 #include "hot/hot_tier.h"
 
 namespace barcache {
@@ -117,6 +119,7 @@ class Cache::Impl final : public ForkParticipant {
   Status WriteLinks(CatalogWriter* writer, const std::vector<PendingUses::Link>& links);
   Status FlushLinksIfAny();
   void Maintain();
+  std::chrono::milliseconds Sweep();
   // Says it at the end of the next call.
   void EmitLater(Event event);
   void Emit(EventBuffer events);
@@ -130,6 +133,7 @@ class Cache::Impl final : public ForkParticipant {
   PendingUses pending_;
   MissMemo known_misses_;
   NewestMemo newest_;
+  OrphanSweep sweep_;  // The maintainer's thread alone uses it.
   Maintainer maintainer_;
   FlightBoard flights_;
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <mutex>
@@ -244,6 +245,25 @@ TEST_F(CacheTest, ReadOnlyServesAndRefuses) {
   EXPECT_EQ(cache->Put("key2", bars_).code(), ErrorCode::kReadOnly);
   EXPECT_EQ(cache->Clear().status().code(), ErrorCode::kReadOnly);
   EXPECT_EQ((*cache->Find("key1"))->access_count, 1);
+}
+
+TEST_F(CacheTest, WhatAKilledPutLeftGoesByItself) {
+  namespace fs = std::filesystem;
+  CacheOptions options = Options();
+  options.sweep_after_ms = 0;
+  auto cache = Open(options);
+  const fs::path draft = folder_ / "cache/.tmp-0123456789abcdef0123456789abcdef";
+  std::ofstream(draft) << "half";
+  fs::last_write_time(draft, fs::last_write_time(draft) - std::chrono::hours(1));
+  ASSERT_TRUE(cache->Put("key1", bars_).ok());
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (logged_["cache_orphans_removed"] == 0 && std::chrono::steady_clock::now() < deadline) {
+    EXPECT_FALSE(Get(*cache, "nobody"));  // What a thread has to say comes with the next call.
+  }
+  EXPECT_EQ(logged_["cache_orphans_removed"], 1);
+  EXPECT_FALSE(fs::exists(draft));
+  cache->hot_tier()->Clear();
+  EXPECT_TRUE(Get(*cache, "key1"));
 }
 
 TEST_F(CacheTest, ClosedCacheSaysSo) {

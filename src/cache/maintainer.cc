@@ -7,8 +7,9 @@
 
 namespace barcache {
 
-Maintainer::Maintainer(std::function<void()> work, std::chrono::milliseconds delay)
-    : work_(std::move(work)), delay_(delay) {}
+Maintainer::Maintainer(std::function<void()> work, std::chrono::milliseconds delay,
+                       std::function<std::chrono::milliseconds()> idle)
+    : work_(std::move(work)), delay_(delay), idle_(std::move(idle)) {}
 
 Maintainer::~Maintainer() { Stop(); }
 
@@ -36,9 +37,17 @@ void Maintainer::Run() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     if (!nudged_) {
-      wake_.wait(lock, [this]() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
+      const auto is_called = [this]() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
         return stopping_ || nudged_.load();
-      });
+      };
+      if (idle_) {
+        lock.unlock();
+        const std::chrono::milliseconds pause = idle_();
+        lock.lock();
+        wake_.wait_for(lock, pause, is_called);
+      } else {
+        wake_.wait(lock, is_called);
+      }
       continue;
     }
     wake_.wait_for(lock, delay_, [this]() BARCACHE_NO_THREAD_SAFETY_ANALYSIS { return stopping_; });

@@ -1,5 +1,8 @@
 // Maintainer: one background thread that does pending work soon, in batches.
 //
+// Between batches it may do something else that is never urgent (`idle`): a step at a time, each
+// of which says how long to wait for the next.
+//
 // Nudge is cheap and may be called on every hit; the work then runs once within the delay. The
 // thread is started by the first nudge, and started anew after a fork.
 //
@@ -18,7 +21,9 @@ namespace barcache {
 class Maintainer {
  public:
   // REQUIRES: `work` takes no lock that the caller of Stop holds, and never calls Stop.
-  Maintainer(std::function<void()> work, std::chrono::milliseconds delay);
+  // As little is taken by `idle`.
+  Maintainer(std::function<void()> work, std::chrono::milliseconds delay,
+             std::function<std::chrono::milliseconds()> idle = nullptr);
   ~Maintainer();
   Maintainer(const Maintainer&) = delete;
   Maintainer& operator=(const Maintainer&) = delete;
@@ -38,6 +43,7 @@ class Maintainer {
 
   const std::function<void()> work_;
   const std::chrono::milliseconds delay_;
+  const std::function<std::chrono::milliseconds()> idle_;
   std::atomic<bool> nudged_{false};
   Mutex mutex_;
   std::condition_variable_any wake_;

@@ -32,6 +32,27 @@ TEST(MaintainerTest, ManyNudgesAreOneWork) {
   EXPECT_EQ(times, 0) << "stopped before the delay was over";
 }
 
+TEST(MaintainerTest, BetweenBatchesItDoesWhatIsNeverUrgent) {
+  std::atomic<int> works{0};
+  std::atomic<int> steps{0};
+  Maintainer maintainer([&] { ++works; }, milliseconds(0),
+                        [&] {
+                          ++steps;
+                          return milliseconds(steps < 5 ? 0 : 3'600'000);
+                        });
+  maintainer.Nudge();
+  for (int i = 0; i < 10'000 && steps < 5; ++i) std::this_thread::sleep_for(milliseconds(1));
+  EXPECT_EQ(steps, 5);
+  EXPECT_GE(works, 1);
+  const int before = works;
+  maintainer.Nudge();  // A long pause holds up no work.
+  for (int i = 0; i < 10'000 && works == before; ++i) {
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  EXPECT_GT(works, before);
+  maintainer.Stop();
+}
+
 TEST(MaintainerTest, GoesOnAfterStopAndAfterAForksLock) {
   std::atomic<int> times{0};
   Maintainer maintainer([&] { ++times; }, milliseconds(0));

@@ -299,6 +299,9 @@ class Catalog {
   // holds in memory what this process wrote last, which the others read anew after each commit.
   Result<std::optional<EntryInfo>> FindBeforeWrite(std::string_view cache_key);
   Result<std::vector<EntryInfo>> Entries();  // Ordered by key.
+  // The paths of at most `count` rows, in an order of the table's own, from where `*position` (0 at
+  // first) stands, which moves on. Empty: that was all.
+  Result<std::vector<std::string>> NextPaths(int64_t* position, int64_t count);
   // Only live links: those not older than their row.
   Result<std::vector<std::string>> BacktestsOf(std::string_view cache_key);
   Result<std::vector<std::string>> KeysOf(std::string_view backtest_id);

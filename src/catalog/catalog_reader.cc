@@ -27,6 +27,8 @@ constexpr char kAllAlone[] = BARCACHE_ENTRIES_ALONE_ " ORDER BY e.cache_key";
 #undef BARCACHE_ENTRIES_WITH_SIDE_
 #undef BARCACHE_ENTRIES_ALONE_
 
+constexpr char kNextPaths[] =
+    "SELECT rowid, parquet_path FROM cache_entries WHERE rowid > ?1 ORDER BY rowid LIMIT ?2";
 constexpr char kBacktestsOf[] =
     "SELECT DISTINCT l.backtest_id FROM cache_entries e CROSS JOIN backtest_cache_links l"
     " ON l.cache_key = e.cache_key AND l.linked_at >= e.created_at"
@@ -111,6 +113,19 @@ Result<std::vector<EntryInfo>> Catalog::Entries() {
     BARCACHE_ASSIGN_OR_RETURN(const bool row, all->Step());
     if (!row) return entries;
     entries.push_back(ReadEntry(*all));
+  }
+}
+
+Result<std::vector<std::string>> Catalog::NextPaths(int64_t* position, int64_t count) {
+  BARCACHE_ASSIGN_OR_RETURN(ReaderPool::Lease reader, impl_->TakeReader());
+  BARCACHE_ASSIGN_OR_RETURN(StatementUse query, reader->Use(kNextPaths));
+  query->Bind(1, *position).Bind(2, count);
+  std::vector<std::string> paths;
+  while (true) {
+    BARCACHE_ASSIGN_OR_RETURN(const bool row, query->Step());
+    if (!row) return paths;
+    *position = query->Int64(0);
+    paths.push_back(query->TextOr(1, ""));
   }
 }
 

@@ -5,44 +5,13 @@
 #include <unordered_set>
 #include <utility>
 
-#include "barcache/cache_key.h"
 #include "base/failpoint.h"
-#include "base/sha256.h"
 #include "cold/cold_events.h"
 #include "cold/cold_tier.h"
-#include "cold/entry_stamp.h"
+#include "cold/orphan.h"
 #include "cold/verification.h"
 
 namespace barcache {
-namespace {
-
-// A put writes its file before its row: a file younger than this may be about to get one.
-constexpr int64_t kOrphanGraceSeconds = 600;
-constexpr int64_t kMaxFooterReadBytes = int64_t{16} << 30;
-
-// What a put that was killed leaves behind before its rename.
-bool IsTemporaryName(std::string_view name) { return name.starts_with(".tmp-"); }
-
-// What a file without a row says of itself.
-struct Origin {
-  bool unfinished = false;         // A put was killed while it wrote this.
-  std::optional<std::string> key;  // This catalog wrote it, as its own footer says, under that key.
-};
-
-Origin OriginOf(const Directory& directory, const std::string& name, const std::string& checksum,
-                const std::string& catalog_id) {
-  auto file = directory.ReadFile(name, kMaxFooterReadBytes);
-  if (!file.ok() || !file->has_value()) return {};
-  const std::span<const uint8_t> bytes = (*file)->bytes();
-  auto pairs = ReadKeyValues(bytes);
-  // Without its end a file does not say whose it is; but nobody can serve it any more.
-  if (!pairs.ok()) return {!HexEncode(Sha256(bytes)).starts_with(checksum), std::nullopt};
-  const auto stamp = ReadStamp(*pairs);
-  if (!stamp || stamp->catalog_id != catalog_id) return {};
-  return {false, stamp->cache_key};
-}
-
-}  // namespace
 
 Status ColdTier::CheckFiles(const std::vector<EntryInfo>& entries, bool repair, CheckReport* report,
                             EventBuffer* events) {
@@ -51,29 +20,17 @@ Status ColdTier::CheckFiles(const std::vector<EntryInfo>& entries, bool repair, 
   BARCACHE_ASSIGN_OR_RETURN(const std::vector<FileInfo> files, directory_.List());
   for (const FileInfo& file : files) {
     if (known.contains(file.name)) continue;
-    EntryFileNameParts parts;
-    Origin origin;
-    if (IsTemporaryName(file.name)) {
-      origin.unfinished = true;
-    } else if (file.is_regular && ParseEntryFileName(file.name, &parts)) {
-      origin = OriginOf(directory_, file.name, parts.checksum_prefix, catalog_->catalog_id());
-    }
-    const std::optional<std::string>& key = origin.key;
-    if (!file.is_regular || (!origin.unfinished && !key)) {
+    const Origin origin =
+        file.is_regular ? OriginOf(directory_, file.name, catalog_->catalog_id()) : Origin();
+    if (!origin.unfinished && !origin.key) {
       report->foreign_files.push_back(file.name);
       continue;
     }
     if (clock_->WallSeconds() - file.modified_s < kOrphanGraceSeconds) continue;
     report->orphan_files.push_back(file.name);
     if (!repair || Mutant("repair_keeps_orphans")) continue;
-    // Under the writer lock nobody can give the file a row between the look and the unlink.
-    BARCACHE_ASSIGN_OR_RETURN(const CatalogWriter writer, catalog_->BeginWrite());
-    if (key) {
-      BARCACHE_ASSIGN_OR_RETURN(const auto row, catalog_->Find(*key));
-      if (row && row->parquet_path == file.name) continue;
-    }
-    BARCACHE_RETURN_IF_ERROR(directory_.RemoveFile(file.name));
-    events->push_back(FileDeleted("", file.name));
+    BARCACHE_ASSIGN_OR_RETURN(const int64_t size_bytes, RemoveOrphan(file.name, origin, events));
+    if (size_bytes < 0) continue;
     ++report->repaired;
   }
   return Status();

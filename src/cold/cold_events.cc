@@ -63,6 +63,13 @@ Event FileDeleted(std::string_view cache_key, std::string_view path) {
   return event;
 }
 
+Event OrphansRemoved(int64_t file_count, int64_t size_bytes) {
+  Event event{EventLevel::kInfo, "cache_orphans_removed", {}};
+  event.fields.emplace_back("file_count", file_count);
+  event.fields.emplace_back("size_mb", Megabytes(size_bytes));
+  return event;
+}
+
 Event TooLargeForColdTier(std::string_view cache_key, int64_t size_bytes, int64_t capacity_bytes) {
   Event event = MakeEvent(EventLevel::kWarning, "dataframe_too_large_for_cold_cache", cache_key);
   event.fields.emplace_back("df_size_mb", Megabytes(size_bytes));

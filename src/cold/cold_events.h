@@ -15,6 +15,7 @@ namespace barcache {
 Event VerificationFailed(const EntryInfo& entry, const Verified& verified);
 Event CatalogUnreadable(std::string_view cache_key, const Status& status);
 Event FileDeleted(std::string_view cache_key, std::string_view path);
+Event OrphansRemoved(int64_t file_count, int64_t size_bytes);
 Event TooLargeForColdTier(std::string_view cache_key, int64_t size_bytes, int64_t capacity_bytes);
 Event NoRoomBesidePinned(std::string_view cache_key, int64_t size_bytes, int64_t pinned_bytes,
                          int64_t capacity_bytes);

@@ -90,6 +90,7 @@ Result<WriteOutcomes> ColdTier::Commit(const std::vector<WriteRequest>& requests
       result.outcomes.push_back(std::move(outcome));
       continue;
     }
+    BARCACHE_RETURN_IF_ERROR(RequireFile(entry));
     BARCACHE_ASSIGN_OR_RETURN(const UpsertOutcome upsert, writer.Upsert(entry));
     if (!requests[i].backtest_id.empty()) {
       BARCACHE_ASSIGN_OR_RETURN(bool linked,

@@ -52,6 +52,7 @@ struct ColdHit {
 };
 
 class ColdScan;  // cold/cold_scan.h
+struct Origin;   // cold/orphan.h
 
 // A scan, and a frame of its exact schema without rows.
 struct ColdScanHit {
@@ -135,11 +136,16 @@ class ColdTier {
   // removes orphans older than the grace time, recounts totals.
   Result<CheckReport> Check(bool repair, EventBuffer* events);
 
+  // Removes a file that no row names, if there is none by now and the file is still there; its
+  // size, or -1: it stays. Says so in `events`.
+  Result<int64_t> RemoveOrphan(const std::string& name, const Origin& origin, EventBuffer* events);
+
   // A forked child with a catalog of its own (":memory:") must not unlink what its parent still
   // serves: files that existed at this moment are left alone from now on.
   void KeepInheritedFiles();
 
   const Directory& directory() const { return directory_; }
+  Catalog* catalog() const { return catalog_; }
 
  private:
   ColdTier(const CacheOptions& options, Directory directory, Catalog* catalog, const Clock* clock);
@@ -153,6 +159,8 @@ class ColdTier {
   Result<std::vector<NewEntry>> WriteEntryFiles(const std::vector<WriteRequest>& requests,
                                                 int64_t capacity_bytes);
   void RemoveFilesOf(const std::vector<NewEntry>& entries);
+  // kIo if the file of a put that took long is gone.
+  Status RequireFile(const NewEntry& entry) const;
   Result<WriteOutcomes> Commit(const std::vector<WriteRequest>& requests,
                                const std::vector<NewEntry>& entries, const WriteLimits& limits,
                                EventBuffer* events);

@@ -104,6 +104,21 @@ MUTANTS: tuple[Mutant, ...] = (
         "Nobody notices that another file has the catalog's name.",
         "catalog_test CatalogClosingTest.*",
     ),
+    Mutant(
+        "sweep_without_grace",
+        "What a put is writing is taken for left over.",
+        "cold_test OrphanSweepTest.Spares*",
+    ),
+    Mutant(
+        "sweep_without_look",
+        "A file goes though it has a row by now.",
+        "cold_test OrphanSweepTest.AFileThatGets*",
+    ),
+    Mutant(
+        "no_file_required",
+        "A put stores its row though its file was swept.",
+        "cold_test OrphanSweepTest.APutWhose*",
+    ),
     Mutant("hot_without_limit", "The hot tier evicts nothing.", "hot_test *"),
 )
 
