@@ -41,6 +41,8 @@ class BARCACHE_CAPABILITY("mutex") Mutex {
 class BARCACHE_SCOPED_CAPABILITY MutexLock {
  public:
   explicit MutexLock(Mutex& mutex) BARCACHE_ACQUIRE(mutex) : mutex_(mutex) { mutex_.lock(); }
+  // Takes over a mutex that is held, and releases it.
+  MutexLock(Mutex& mutex, std::adopt_lock_t) BARCACHE_REQUIRES(mutex) : mutex_(mutex) {}
   ~MutexLock() BARCACHE_RELEASE() { mutex_.unlock(); }
   MutexLock(const MutexLock&) = delete;
   MutexLock& operator=(const MutexLock&) = delete;

@@ -358,7 +358,7 @@ Status Catalog::CheckpointIfNeeded() {
     return Status();
   }
   if (!impl.write_mutex.try_lock()) return Status();
-  const std::unique_lock lock(impl.write_mutex, std::adopt_lock);
+  const MutexLock lock(impl.write_mutex, std::adopt_lock);
   Status status;
   const Result<bool> locked = impl.epochs->TryLock();
   if (!locked.ok()) {
