@@ -1,6 +1,7 @@
 // Write transactions: begin, put, link, count uses, statistics, commit.
 #include <algorithm>
 #include <cmath>
+#include <new>
 #include <numeric>
 
 #include "base/failpoint.h"
@@ -73,8 +74,11 @@ void CatalogWriter::State::Release() {
   if (released) return;
   released = true;
   if (connection != nullptr && connection->in_transaction()) {
-    Result<StatementUse> rollback = connection->Use(kRollback);
-    if (rollback.ok()) static_cast<void>((*rollback)->Run());
+    try {
+      Result<StatementUse> rollback = connection->Use(kRollback);
+      if (rollback.ok()) static_cast<void>((*rollback)->Run());
+    } catch (const std::bad_alloc&) {  // A destructor may be what calls this.
+    }
   }
   // Closing it rolls back, too; and what could not even roll back is not to be used again.
   if (connection != nullptr && connection->in_transaction()) catalog->writer.reset();

@@ -3,6 +3,8 @@
 
 #include <time.h>
 
+#include <new>
+
 namespace barcache {
 
 namespace {
@@ -15,6 +17,11 @@ void Pause() {
 }
 }  // namespace
 
+// With room from the beginning: giving back allocates nothing, and cannot fail.
+ReaderPool::ReaderPool(Connector connect) : connect_(std::move(connect)) {
+  idle_.reserve(kMaxIdle);
+}
+
 Result<ReaderPool::Lease> ReaderPool::Take() {
   for (;; Pause()) {
     MutexLock lock(mutex_);
@@ -25,12 +32,15 @@ Result<ReaderPool::Lease> ReaderPool::Take() {
     idle_.pop_back();
     return lease;
   }
-  Result<std::unique_ptr<SqliteConnection>> connection = connect_();
-  if (!connection.ok()) {
+  try {
+    Result<std::unique_ptr<SqliteConnection>> connection = connect_();
+    if (connection.ok()) return Lease(this, std::move(connection).value());
     Return(nullptr);
     return connection.status();
+  } catch (const std::bad_alloc&) {
+    Return(nullptr);  // Whoever waits for all to come back would wait for ever.
+    throw;
   }
-  return Lease(this, std::move(connection).value());
 }
 
 void ReaderPool::Return(std::unique_ptr<SqliteConnection> connection) {

@@ -17,7 +17,7 @@ namespace barcache {
 class ReaderPool {
  public:
   using Connector = std::function<Result<std::unique_ptr<SqliteConnection>>()>;
-  explicit ReaderPool(Connector connect) : connect_(std::move(connect)) {}
+  explicit ReaderPool(Connector connect);
 
   // A connection on loan; goes back when the lease goes.
   class Lease {

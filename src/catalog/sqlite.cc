@@ -249,7 +249,10 @@ Result<StatementUse> SqliteConnection::Use(const char* sql) {
   sqlite3_stmt* raw = nullptr;
   const int code = sqlite3_prepare_v3(handle_, sql, -1, SQLITE_PREPARE_PERSISTENT, &raw, nullptr);
   if (code != SQLITE_OK) return LastError(code, "prepare");
-  kept_.emplace_back(sql, std::unique_ptr<SqliteStatement>(new SqliteStatement(this, raw)));
+  // Owned before anything can throw: a statement that nobody finalizes keeps its connection, with
+  // descriptors and locks, for ever.
+  SqliteStatement prepared(this, raw);
+  kept_.emplace_back(sql, std::make_unique<SqliteStatement>(std::move(prepared)));
   return StatementUse(kept_.back().second.get());
 }
 
