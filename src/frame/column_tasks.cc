@@ -16,8 +16,8 @@ Status NoMemory() {
                 "no memory for a column of a Parquet file; free some and try again");
 }
 
-// Tasks of the crew must not throw.
-Status Guarded(const std::function<Status(size_t)>& work, size_t column) noexcept {
+// Where even the message finds no memory it throws: the crew hands that to whoever joins.
+Status Guarded(const std::function<Status(size_t)>& work, size_t column) {
   try {
     return work(column);
   } catch (const std::bad_alloc&) {
