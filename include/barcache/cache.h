@@ -97,9 +97,17 @@ class Cache {
  public:
   using EventSink = std::function<void(const Event&)>;
 
-  // Opens the cache, creating directory and catalog if missing.
-  // Errors: kInvalidArgument, kNotACatalog, kUnsupportedCatalog, kIo, kReadOnly, kBusy.
+  // Opens the cache, creating directory and catalog if missing. A catalog that was lost or is
+  // damaged, and was barcache's alone, is rebuilt from the files first (event catalog_rebuilt).
+  // Errors: kInvalidArgument, kNotACatalog, kUnsupportedCatalog, kCatalogCorrupt (damaged, and not
+  // rebuilt: the message says why), kIo, kReadOnly, kBusy.
   static Result<std::unique_ptr<Cache>> Open(const CacheOptions& options, EventSink sink = {});
+
+  // Looks for damage everywhere in the catalog (SQLite's quick_check) and rebuilds it if there is
+  // any, one that RustyBT shares too; the old file is kept as `<db>.corrupt-<UTC>`. To be called
+  // while no other program than barcache has it open. Returns whether it was rebuilt; false too for
+  // a foreign file, which is left alone. Errors: kCatalogCorrupt (it could not be), kIo, kBusy.
+  static Result<bool> RepairCatalog(const CacheOptions& options, const EventSink& sink = {});
 
   // Closes as Close does; errors are then only logged.
   ~Cache();

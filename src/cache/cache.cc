@@ -1,10 +1,12 @@
 #include "barcache/cache.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/crew.h"
 #include "base/sha256.h"
 #include "cache/cache_impl.h"
+#include "cold/rebuild.h"
 
 namespace barcache {
 namespace {
@@ -25,6 +27,15 @@ Event HotTierInitialized(const CacheOptions& options) {
   return event;
 }
 
+CatalogOptions CatalogOptionsOf(const CacheOptions& options) {
+  CatalogOptions catalog;
+  catalog.db_path = options.db_path;
+  catalog.read_only = options.read_only;
+  catalog.sync_full = options.durability == Durability::kFull;
+  catalog.busy_timeout_ms = options.busy_timeout_ms;
+  return catalog;
+}
+
 // What the process makes once. A thread in the middle of that while another one forks would leave
 // the child an object that nobody finishes, so it is not left to the first put.
 void MakeSharedObjects() {
@@ -38,17 +49,30 @@ Result<std::unique_ptr<Cache>> Cache::Open(const CacheOptions& options, EventSin
   BARCACHE_RETURN_IF_ERROR(options.Validate());
   MakeSharedObjects();
   auto clock = std::make_unique<SystemClock>();
-  CatalogOptions catalog_options;
-  catalog_options.db_path = options.db_path;
-  catalog_options.read_only = options.read_only;
-  catalog_options.sync_full = options.durability == Durability::kFull;
-  catalog_options.busy_timeout_ms = options.busy_timeout_ms;
-  BARCACHE_ASSIGN_OR_RETURN(auto catalog, Catalog::Open(catalog_options, clock.get()));
+  EventBuffer events;
+  BARCACHE_ASSIGN_OR_RETURN(
+      auto catalog, OpenOrRebuildCatalog(options, CatalogOptionsOf(options), clock.get(), &events));
   BARCACHE_ASSIGN_OR_RETURN(auto cold, ColdTier::Open(options, catalog.get(), clock.get()));
   auto impl = std::make_unique<Impl>(options, std::move(sink), std::move(catalog), std::move(cold),
                                      std::move(clock));
-  impl->Emit({HotTierInitialized(options), Initialized(options)});
+  events.push_back(HotTierInitialized(options));
+  events.push_back(Initialized(options));
+  impl->Emit(std::move(events));
   return std::unique_ptr<Cache>(new Cache(std::move(impl)));
+}
+
+Result<bool> Cache::RepairCatalog(const CacheOptions& options, const EventSink& sink) {
+  BARCACHE_RETURN_IF_ERROR(options.Validate());
+  if (options.read_only || options.db_path == ":memory:") {
+    return Status(ErrorCode::kInvalidArgument,
+                  "a catalog that is read-only or in memory cannot be repaired: name its file");
+  }
+  MakeSharedObjects();
+  EventBuffer events;
+  BARCACHE_ASSIGN_OR_RETURN(const bool rebuilt, RebuildCatalog(options, CatalogOptionsOf(options),
+                                                               RebuildCause::kRepair, &events));
+  if (sink) std::ranges::for_each(events, sink);
+  return rebuilt;
 }
 
 Cache::Cache(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -14,6 +14,7 @@
 #include "base/failpoint.h"
 #include "base/file_system.h"
 #include "catalog/catalog_impl.h"
+#include "catalog/salvage.h"
 
 namespace barcache {
 
@@ -102,6 +103,7 @@ Result<std::unique_ptr<SqliteConnection>> Catalog::Impl::Connect(ConnectionRole 
   BARCACHE_ASSIGN_OR_RETURN(std::unique_ptr<SqliteConnection> connection,
                             SqliteConnection::Open(open));
   BARCACHE_RETURN_IF_ERROR(connection->Execute(ConnectionPragmas(role, options, memory)));
+  if (epochs != nullptr) connection->NoteDamageIn(epochs->damage_note());
   BARCACHE_RETURN_IF_ERROR(CheckIdentity());  // The name may be another file's by now.
   return connection;
 }
@@ -179,6 +181,17 @@ Result<std::unique_ptr<SqliteConnection>> Catalog::Impl::OpenExisting() const {
 }
 
 Status Catalog::Impl::OpenFile() {
+  constexpr int kMaxTurns = 16;
+  for (int turn = 0; turn < kMaxTurns; ++turn) {
+    BARCACHE_ASSIGN_OR_RETURN(const bool opened, TryOpenFile());
+    if (opened) return Status();
+  }
+  return Status(ErrorCode::kBusy, "catalog " + path +
+                                      ": its file was replaced again and again while it was "
+                                      "being opened; try again");
+}
+
+Result<bool> Catalog::Impl::TryOpenFile() {
   const std::string epochs_path = path + kEpochsSuffix;
   target = SqliteUri(path, "");
   const bool existed = Exists(path);
@@ -189,7 +202,9 @@ Status Catalog::Impl::OpenFile() {
     const std::string parent = std::filesystem::path(path).parent_path().string();
     BARCACHE_RETURN_IF_ERROR(MakeDirectories(parent));
   }
-  BARCACHE_ASSIGN_OR_RETURN(epochs, Epochs::Open(epochs_path, EpochsMode::kShared));
+  if (epochs == nullptr) {
+    BARCACHE_ASSIGN_OR_RETURN(epochs, Epochs::Open(epochs_path, EpochsMode::kShared));
+  }
   if (!existed) {
     SqliteOpenOptions open;
     // SQLite gives a new database the mode of the file named here: 0600.
@@ -204,14 +219,25 @@ Status Catalog::Impl::OpenFile() {
   MutexLock lock(write_mutex);
   BARCACHE_RETURN_IF_ERROR(epochs->Lock(options.busy_timeout_ms));
   Failpoint("catalog.opened");
+  if (connection->has_moved()) {  // Rebuilt by another process, between the look and the lock.
+    epochs->Unlock();
+    return false;
+  }
   Status status = SwitchToWal(connection.get(), options.busy_timeout_ms);
   Failpoint("catalog.has_log");
   if (status.ok()) status = AdoptSchema(connection.get());
+  if (status.ok()) {
+    const Result<bool> is_shared = ProbeTables(connection.get());
+    status = is_shared.status();
+    if (status.ok()) epochs->WriteNote(catalog_id, *is_shared);
+  }
   Failpoint("catalog.has_schema");
   RememberIdentity();
   epochs->Unlock();
+  connection->NoteDamageIn(epochs->damage_note());
   writer = std::move(connection);
-  return status;
+  BARCACHE_RETURN_IF_ERROR(status);
+  return true;
 }
 
 Status Catalog::Impl::AdoptSchema(SqliteConnection* connection) {
@@ -260,6 +286,10 @@ Status Catalog::Impl::OpenReadOnly() {
   catalog_id = state->catalog_id;
   BARCACHE_ASSIGN_OR_RETURN(epochs, Epochs::Open(path + kEpochsSuffix, EpochsMode::kReadOnly));
   RememberIdentity();
+  if ((*connection)->has_moved()) {
+    return Status(ErrorCode::kCatalogCorrupt,
+                  "catalog " + path + ": its file was replaced while it was opened; try again");
+  }
   readers.Add(std::move(connection).value());
   return Status();
 }

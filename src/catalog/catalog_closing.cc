@@ -10,7 +10,10 @@
 namespace barcache {
 
 Result<ReaderPool::Lease> Catalog::Impl::TakeReader() {
-  if (replaced.load(std::memory_order_acquire)) return CheckIdentity();
+  const bool swapped = epochs != nullptr && epochs->swaps() != swaps;
+  if (swapped || replaced.load(std::memory_order_acquire)) {
+    BARCACHE_RETURN_IF_ERROR(CheckIdentity());
+  }
   return readers.Take();
 }
 
@@ -31,6 +34,7 @@ void Catalog::Impl::RememberIdentity() {
   if (stat(path.c_str(), &status) != 0) return;
   device = status.st_dev;
   inode = status.st_ino;
+  if (epochs != nullptr) swaps = epochs->swaps();
 }
 
 Status Catalog::Impl::CheckIdentity() const {

@@ -33,6 +33,8 @@ struct Catalog::Impl {
   Status OpenFile();
   // A writable connection to a file that is there, after a look at whose it is.
   Result<std::unique_ptr<SqliteConnection>> OpenExisting() const;
+  // One turn of it. False: the file that was opened lost its name meanwhile, to a rebuilt one.
+  Result<bool> TryOpenFile();
   Status OpenReadOnly();
   // Chooses how connections read a catalog that SQLite refused on a medium that nobody writes.
   Status PrepareForUnwritable();
@@ -74,6 +76,7 @@ struct Catalog::Impl {
   uint64_t device = 0;
   uint64_t inode = 0;  // 0: not a file, or not known yet.
   mutable std::atomic<bool> replaced{false};
+  uint64_t swaps = 0;  // Of the epochs, when it was opened.
 
   std::unique_ptr<Epochs> epochs;
   ReaderPool readers;

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <new>
 
@@ -23,6 +24,8 @@ constexpr uint32_t kVersion = 1;
 // Bytes of the file that stand for locks (their content does not matter).
 constexpr off_t kWriteLock = 0;
 constexpr off_t kEngineLock = 1;
+constexpr uint32_t kAlone = 1;
+constexpr uint32_t kShared = 2;
 
 static_assert(std::atomic<uint64_t>::is_always_lock_free);
 
@@ -69,7 +72,11 @@ struct Epochs::Region {
   std::atomic<uint64_t> begun;
   std::atomic<uint64_t> ended;
   std::atomic<uint32_t> committing;  // Not 0: a writer is, or died, between odd and even.
-  char padding[4096 - 36];
+  std::atomic<uint32_t> damage_seen;
+  std::atomic<uint64_t> swaps;
+  char catalog_id[32];  // Zeros: not known.
+  uint32_t sharing;     // As kAlone and kShared; 0: not known.
+  char padding[4096 - 84];
   std::atomic<uint64_t> buckets[kBucketCount];
 
   void Initialize() {
@@ -80,6 +87,8 @@ struct Epochs::Region {
     begun = start;
     ended = start;
     committing = 0;
+    damage_seen = 0;
+    swaps = start;
     for (auto& bucket : buckets) bucket = start;
   }
 };
@@ -364,6 +373,55 @@ void Epochs::Mend(File* file) {
   region.begun.store(next);
   region.ended.store(next);
   SetLock(file->fd.get(), kEngineLock, F_UNLCK, false);
+}
+
+CatalogNote Epochs::ReadNote(const std::string& path) {
+  CatalogNote note;
+  const FileDescriptor fd(open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  struct stat status{};
+  if (!fd.valid() || fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode)) return note;
+  alignas(Region) char head[offsetof(Region, padding)] = {};
+  if (pread(fd.get(), head, sizeof(head), 0) != static_cast<ssize_t>(sizeof(head))) return note;
+  if (std::memcmp(head, kMagic, sizeof(kMagic)) != 0) return note;
+  const std::string id(head + offsetof(Region, catalog_id), sizeof(Region::catalog_id));
+  uint32_t damage_seen = 0;
+  uint32_t sharing = 0;
+  std::memcpy(&damage_seen, head + offsetof(Region, damage_seen), sizeof(damage_seen));
+  std::memcpy(&sharing, head + offsetof(Region, sharing), sizeof(sharing));
+  if (id.find_first_not_of("0123456789abcdef") == std::string::npos) note.catalog_id = id;
+  note.is_shared = sharing != kAlone;
+  note.damage_seen = damage_seen == 1;
+  return note;
+}
+
+void Epochs::WriteNote(std::string_view catalog_id, bool is_shared) {
+  Region& region = *locked_->region;
+  if (catalog_id.size() != sizeof(region.catalog_id)) return;
+  const uint32_t sharing = is_shared ? kShared : kAlone;
+  // Pages that are as they should be stay clean.
+  if (std::memcmp(region.catalog_id, catalog_id.data(), sizeof(region.catalog_id)) != 0) {
+    std::memcpy(region.catalog_id, catalog_id.data(), sizeof(region.catalog_id));
+  }
+  if (region.sharing != sharing) region.sharing = sharing;
+  if (region.damage_seen.load() != 0) region.damage_seen = 0;
+}
+
+void Epochs::CountSwap() {
+  Region& region = *locked_->region;
+  region.damage_seen = 0;
+  region.swaps.fetch_add(1);
+  for (auto& bucket : region.buckets) bucket.fetch_add(2);
+}
+
+uint64_t Epochs::swaps() const {
+  const File* file = current_.load(std::memory_order_acquire);
+  return file == nullptr ? 0 : file->region->swaps.load(std::memory_order_acquire);
+}
+
+std::atomic<uint32_t>* Epochs::damage_note() const {
+  File* file = current_.load(std::memory_order_acquire);
+  if (file == nullptr || mode_ != EpochsMode::kShared) return nullptr;
+  return &file->region->damage_seen;
 }
 
 void Epochs::BeginEngineCommit() {

@@ -11,6 +11,9 @@
 // notices by its inode, at the latest when it writes. Every file starts its counters at a random
 // value, so that an epoch of one file never equals an epoch of another.
 //
+// The header also keeps what is known of the catalog beside it, for the case that it is lost: see
+// CatalogNote.
+//
 // Thread safety: EpochOf, the engine calls and Refresh from any thread; Lock, Mark and Unlock by
 // one thread at a time (the catalog's writer mutex).
 // Errors: kIo when the file is a link, not a regular file, or of another user; kUnsupportedCatalog
@@ -37,8 +40,19 @@ enum class EpochsMode {
   kPrivate,   // Counters of this object alone, no file.
 };
 
+// What the file says of the catalog, as of the last time that barcache opened it for writing.
+struct CatalogNote {
+  std::string catalog_id;  // 32 hex letters; "": not known.
+  // RustyBT keeps rows in the tables that barcache never writes. Not known counts as true.
+  bool is_shared = true;
+  bool damage_seen = false;  // SQLite found damage since then.
+};
+
 class Epochs {
  public:
+  // The note in that file, empty where there is none. Never fails: it is a hint.
+  static CatalogNote ReadNote(const std::string& path);
+
   static Result<std::unique_ptr<Epochs>> Open(const std::string& path, EpochsMode mode);
   ~Epochs();
   Epochs(const Epochs&) = delete;
@@ -58,6 +72,15 @@ class Epochs {
   // REQUIRES for both: the lock is held. The commit happens between them.
   void MarkOdd(const std::vector<size_t>& buckets);
   void MarkEven(const std::vector<size_t>& buckets);
+
+  // REQUIRES for both: the lock is held. WriteNote: a catalog was opened and is sound. CountSwap: a
+  // rebuilt catalog has taken the name; every counter moves.
+  void WriteNote(std::string_view catalog_id, bool is_shared);
+  void CountSwap();
+  // Moves with CountSwap, in every process.
+  uint64_t swaps() const;
+  // Where a connection notes that it met damage; nullptr where nothing can be noted.
+  std::atomic<uint32_t>* damage_note() const;
 
   // From before the commit of an engine's transaction until it is done or failed. May overlap.
   void BeginEngineCommit();

@@ -217,6 +217,8 @@ Status SqliteConnection::LastError(int code, std::string_view doing) const {
     return StatusFromSqlite(SQLITE_IOERR_READ, "could not be read", doing, name_, busy_timeout_ms_,
                             error);
   }
+  const bool damaged = (code & 0xff) == SQLITE_CORRUPT;
+  if (damaged && damage_note_ != nullptr) damage_note_->store(1, std::memory_order_relaxed);
   const int extended = sqlite3_extended_errcode(handle_);
   // The connection may have recorded another error since: `code` is what the call returned.
   const bool same = (extended & 0xff) == (code & 0xff);
@@ -274,6 +276,39 @@ bool SqliteConnection::writable() const { return sqlite3_db_readonly(handle_, "m
 int SqliteConnection::error_code() const { return sqlite3_extended_errcode(handle_); }
 std::string SqliteConnection::error_message() const { return sqlite3_errmsg(handle_); }
 void SqliteConnection::Interrupt() { sqlite3_interrupt(handle_); }
+
+bool SqliteConnection::found_damage() const {
+  const int code = sqlite3_errcode(handle_);
+  return (code & 0xff) == SQLITE_NOTADB || ((code & 0xff) == SQLITE_CORRUPT && ReadErrno() == 0);
+}
+
+bool SqliteConnection::has_moved() const {
+  int moved = 0;
+  const int code = sqlite3_file_control(handle_, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+  return code == SQLITE_OK && moved != 0;
+}
+
+sqlite3_file* SqliteConnection::RawFile() const {
+  sqlite3_file* file = nullptr;
+  const int code = sqlite3_file_control(handle_, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+  return code == SQLITE_OK && file != nullptr && file->pMethods != nullptr ? file : nullptr;
+}
+
+Status SqliteConnection::ReadRaw(int64_t offset, void* bytes, int size) {
+  sqlite3_file* file = RawFile();
+  const int code =
+      file == nullptr ? SQLITE_IOERR_READ : file->pMethods->xRead(file, bytes, size, offset);
+  if (code == SQLITE_OK || code == SQLITE_IOERR_SHORT_READ) return Status();
+  return StatusFromSqlite(code, sqlite3_errstr(code), "read its bytes", name_, busy_timeout_ms_, 0);
+}
+
+Result<int64_t> SqliteConnection::RawSize() {
+  sqlite3_file* file = RawFile();
+  sqlite3_int64 size = 0;
+  const int code = file == nullptr ? SQLITE_IOERR_FSTAT : file->pMethods->xFileSize(file, &size);
+  if (code == SQLITE_OK) return static_cast<int64_t>(size);
+  return StatusFromSqlite(code, sqlite3_errstr(code), "read its size", name_, busy_timeout_ms_, 0);
+}
 
 void SqliteConnection::CheckpointOnClose() {
   sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);

@@ -8,6 +8,7 @@
 // Errors: as StatusFromSqlite says; each message names the database.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -20,6 +21,7 @@
 
 struct sqlite3;
 struct sqlite3_context;
+struct sqlite3_file;
 struct sqlite3_stmt;
 struct sqlite3_value;
 
@@ -176,6 +178,17 @@ class SqliteConnection {
   int64_t busy_timeout_ms() const { return busy_timeout_ms_; }
   // Pages in the write-ahead log after this connection's last commit.
   int64_t wal_pages() const { return wal_pages_; }
+  // Sets `note` to 1 when SQLite finds the database damaged. REQUIRES: it outlives the connection.
+  void NoteDamageIn(std::atomic<uint32_t>* note) { damage_note_ = note; }
+  // The last failed call says that the file is damaged, or no database at all; not that the disk
+  // did not give it back.
+  bool found_damage() const;
+  // The file that was opened no longer has the name by which it was opened.
+  bool has_moved() const;
+  // Bytes of the database's file as they are, of which SQLite has the only descriptor. Beyond the
+  // end: zeros. kIo.
+  Status ReadRaw(int64_t offset, void* bytes, int size);
+  Result<int64_t> RawSize();
   // When this connection closes, and no other is open in any process, the write-ahead log moves
   // into the database. Else closing leaves the log as it is: SQLite throws a log away that it could
   // not read.
@@ -193,6 +206,7 @@ class SqliteConnection {
   Status Configure(const SqliteOpenOptions& options);
   Status LastError(int code, std::string_view doing) const;
   int ReadErrno() const;
+  sqlite3_file* RawFile() const;
   static int OnBusy(void* self, int count);
   static int OnWalCommit(void* self, sqlite3* handle, const char* schema, int pages);
 
@@ -201,6 +215,7 @@ class SqliteConnection {
   int64_t busy_timeout_ms_ = 0;
   int64_t busy_since_ns_ = 0;
   int64_t wal_pages_ = 0;
+  std::atomic<uint32_t>* damage_note_ = nullptr;
   std::vector<std::pair<const char*, std::unique_ptr<SqliteStatement>>> kept_;
 };
 

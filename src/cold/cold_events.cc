@@ -1,5 +1,6 @@
 #include "cold/cold_events.h"
 
+#include <algorithm>
 #include <string>
 
 namespace barcache {
@@ -54,6 +55,30 @@ Event VerificationFailed(const EntryInfo& entry, const Verified& verified) {
 Event CatalogUnreadable(std::string_view cache_key, const Status& status) {
   Event event = MakeEvent(EventLevel::kError, "cache_catalog_unreadable", cache_key);
   event.fields.emplace_back("error", status.message());
+  return event;
+}
+
+Event CatalogRebuilt(std::string_view path, const RebuildOutcome& outcome, int64_t entry_count,
+                     const std::vector<std::string>& left) {
+  constexpr size_t kMostNamed = 20;
+  const auto join = [](const std::vector<std::string>& names, size_t most) {
+    std::string text;
+    for (size_t i = 0; i < std::min(names.size(), most); ++i) {
+      text.append(i == 0 ? "" : ", ").append(names[i]);
+    }
+    return text;
+  };
+  const SalvageReport& salvage = outcome.salvage;
+  Event event{EventLevel::kWarning, "catalog_rebuilt", {}};
+  event.fields.emplace_back("db_path", std::string(path));
+  event.fields.emplace_back("kept_as", outcome.kept_path);
+  event.fields.emplace_back("entries_admitted", entry_count);
+  event.fields.emplace_back("files_left", static_cast<int64_t>(left.size()));
+  event.fields.emplace_back("files_left_names", join(left, kMostNamed));
+  event.fields.emplace_back("links_salvaged", salvage.link_count);
+  event.fields.emplace_back("statistics_days_salvaged", salvage.statistics_days);
+  event.fields.emplace_back("tables_with_losses",
+                            join(salvage.damaged_tables, salvage.damaged_tables.size()));
   return event;
 }
 

@@ -380,6 +380,13 @@ std::unique_ptr<Cache> OpenCache(const CacheOptions& options) {
   return Unlocked([&] { return Cache::Open(options, MakeEventSink()); });
 }
 
+bool RepairCatalog(std::string db_path, std::string cache_directory) {
+  CacheOptions options;
+  options.db_path = std::move(db_path);
+  options.cache_directory = std::move(cache_directory);
+  return Unlocked([&] { return Cache::RepairCatalog(options, MakeEventSink()); });
+}
+
 void Construct(CacheCore* self, std::string db_path, std::string cache_directory,
                int64_t hot_capacity_bytes, int64_t cold_capacity_bytes,
                std::string_view eviction_policy, bool full_durability, bool read_only,
@@ -544,6 +551,8 @@ void BindQueries(nb::class_<CacheCore>& core) {
            [](CacheCore& self) { return Unlocked([&] { return self.cache->EntryCount(); }); })
       .def("_total_size_bytes",
            [](CacheCore& self) { return Unlocked([&] { return self.cache->TotalSizeBytes(); }); })
+      .def_static("_repair_catalog", &RepairCatalog, nb::arg("db_path"), nb::arg("cache_directory"),
+                  nb::sig("def _repair_catalog(db_path: str, cache_directory: str) -> bool"))
       .def("_check", &CheckDict, nb::arg("repair"),
            nb::sig("def _check(self, repair: bool) -> dict[str, typing.Any]"));
 }

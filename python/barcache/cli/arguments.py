@@ -52,6 +52,16 @@ class Location:
             **settings,
         )
 
+    def repair_catalog(self) -> bool:
+        """Rebuilds a catalog that is lost or damaged; returns whether it was."""
+        if not self.cache_directory.is_dir():
+            return False
+        if not self.db_path.is_file() and not Path(f"{self.db_path}-barcache").is_file():
+            return False
+        from barcache import CacheManager
+
+        return CacheManager._repair_catalog(str(self.db_path), str(self.cache_directory))
+
 
 class Age(click.ParamType):  # type: ignore[type-arg]  # generic only in newer releases
     """`30d`, `12h`, `90m`, `45s` or `2w`, as seconds."""

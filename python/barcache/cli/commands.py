@@ -216,7 +216,11 @@ _FINDINGS = (
 
 @barcache.command()
 @location_options
-@click.option("--repair", is_flag=True, help="Drop bad entries and remove our orphaned files.")
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Rebuild a damaged catalog, drop bad entries and remove our orphaned files.",
+)
 @json_option
 def verify(location: Location | None, repair: bool, as_json: bool) -> int:
     """Compare every entry with its file, bytes included, and every file with its entry.
@@ -224,6 +228,7 @@ def verify(location: Location | None, repair: bool, as_json: bool) -> int:
     Exit code 1 if anything is wrong; with --repair, if anything is still wrong afterwards.
     """
     location = required(location)
+    rebuilt = repair and location.repair_catalog()
     with location.open(read_only=not repair) as cache:
         working = (
             console(stderr=True).status(f"checking {location.cache_directory}")
@@ -234,8 +239,14 @@ def verify(location: Location | None, repair: bool, as_json: bool) -> int:
             report: dict[str, Any] = dict(cache.check(repair=repair))
             after = dict(cache.check()) if repair and not report["clean"] else report
     if as_json:
-        print_json({**report, "clean_after_repair": after["clean"]} if repair else report)
+        repaired = {"catalog_rebuilt": rebuilt, "clean_after_repair": after["clean"]}
+        print_json({**report, **repaired} if repair else report)
         return 0 if after["clean"] else 1
+    if rebuilt:
+        say(
+            f"the catalog was damaged or lost, and was rebuilt from the files; the old one is kept "
+            f"as {location.db_path}.corrupt-*"
+        )
     findings = [(what, name) for field, what in _FINDINGS for name in report[field]]
     if report["totals_differ"]:
         findings.append(("totals differ from the rows", str(location.db_path)))
@@ -251,6 +262,8 @@ def verify(location: Location | None, repair: bool, as_json: bool) -> int:
     )
     if findings and not repair:
         say("`barcache verify --repair` drops bad entries; they are fetched again when needed.")
+    if report["catalog_damaged"] and not repair:
+        say("It also rebuilds the catalog from the files: close the programs that use it first.")
     if repair and not after["clean"]:
         say("something is still wrong: run `barcache verify` for what it is.")
     return 0 if after["clean"] else 1

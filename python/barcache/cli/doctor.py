@@ -215,6 +215,21 @@ def _place(location: Location) -> list[Check]:
                 else "",
             )
         )
+    kept = sorted(
+        path.name
+        for path in location.db_path.parent.glob(f"{location.db_path.name}.corrupt-*")
+        if not path.name.endswith(("-wal", "-shm", "-journal"))
+    )
+    if kept:
+        checks.append(
+            Check(
+                "damaged catalogs",
+                ", ".join(kept),
+                "note",
+                "each was damaged, and rebuilt from the files: look at the disk. They are not used "
+                "any more; remove them when you need nothing out of them.",
+            )
+        )
     if location.cache_directory.is_dir():
         free = shutil.disk_usage(location.cache_directory).free
         low = free < _LOW_DISK_BYTES
