@@ -36,6 +36,13 @@ void CallFunction(sqlite3_context* context, int count, sqlite3_value** values) {
   }
 }
 
+// SQLite's own handle of the database's file; nullptr where it has none.
+sqlite3_file* FileOf(sqlite3* handle) {
+  sqlite3_file* file = nullptr;
+  const int code = sqlite3_file_control(handle, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+  return code == SQLITE_OK && file != nullptr && file->pMethods != nullptr ? file : nullptr;
+}
+
 void DeleteFunction(void* function) { delete static_cast<SqliteFunction*>(function); }
 
 std::string BusyText(int64_t busy_timeout_ms) {
@@ -288,14 +295,8 @@ bool SqliteConnection::has_moved() const {
   return code == SQLITE_OK && moved != 0;
 }
 
-sqlite3_file* SqliteConnection::RawFile() const {
-  sqlite3_file* file = nullptr;
-  const int code = sqlite3_file_control(handle_, "main", SQLITE_FCNTL_FILE_POINTER, &file);
-  return code == SQLITE_OK && file != nullptr && file->pMethods != nullptr ? file : nullptr;
-}
-
 Status SqliteConnection::ReadRaw(int64_t offset, void* bytes, int size) {
-  sqlite3_file* file = RawFile();
+  sqlite3_file* file = FileOf(handle_);
   const int code =
       file == nullptr ? SQLITE_IOERR_READ : file->pMethods->xRead(file, bytes, size, offset);
   if (code == SQLITE_OK || code == SQLITE_IOERR_SHORT_READ) return Status();
@@ -303,7 +304,7 @@ Status SqliteConnection::ReadRaw(int64_t offset, void* bytes, int size) {
 }
 
 Result<int64_t> SqliteConnection::RawSize() {
-  sqlite3_file* file = RawFile();
+  sqlite3_file* file = FileOf(handle_);
   sqlite3_int64 size = 0;
   const int code = file == nullptr ? SQLITE_IOERR_FSTAT : file->pMethods->xFileSize(file, &size);
   if (code == SQLITE_OK) return static_cast<int64_t>(size);

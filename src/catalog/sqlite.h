@@ -21,7 +21,6 @@
 
 struct sqlite3;
 struct sqlite3_context;
-struct sqlite3_file;
 struct sqlite3_stmt;
 struct sqlite3_value;
 
@@ -206,7 +205,6 @@ class SqliteConnection {
   Status Configure(const SqliteOpenOptions& options);
   Status LastError(int code, std::string_view doing) const;
   int ReadErrno() const;
-  sqlite3_file* RawFile() const;
   static int OnBusy(void* self, int count);
   static int OnWalCommit(void* self, sqlite3* handle, const char* schema, int pages);
 

@@ -60,6 +60,31 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("repair_keeps_orphans", "A repair leaves files without rows.", "part kills"),
     Mutant("no_record_baseline", "Statistics are recorded twice.", "cache_test *"),
     Mutant("victims_without_touches", "Victims are chosen without the last uses.", "cache_test *"),
+    Mutant(
+        "rebuild_without_digest",
+        "A rebuilt catalog names files whatever their bytes are.",
+        "cache_test RebuildTest.OnlyFiles*",
+    ),
+    Mutant(
+        "rebuild_foreign",
+        "A damaged database with tables of others is rebuilt.",
+        "cache_test RebuildTest.AForeign*",
+    ),
+    Mutant(
+        "rebuild_shared",
+        "A damaged catalog that RustyBT shares is rebuilt unasked.",
+        "cache_test RebuildTest.AShared*",
+    ),
+    Mutant(
+        "rebuild_leaves_log",
+        "The log of the damaged catalog stays beside the new one.",
+        "cache_test RebuildTest.TheLogOfTheOld*",
+    ),
+    Mutant(
+        "rebuild_takes_oldest",
+        "Of several files of a key the oldest is served.",
+        "cache_test RebuildTest.TheNewest*",
+    ),
     Mutant("no_checksum", "A file's hash is not compared with its row.", "part rot"),
     Mutant("no_stamp_key", "The footer may name another key.", "cold_test HostileRows.RowsThat*"),
     Mutant(
