@@ -79,7 +79,7 @@ format: setup  ## Format C++ and Python in place
 stub: build  ## Write python/barcache/_core.pyi anew from the built module
 	@scripts/stub
 
-demo: build  ## The guide's three examples on real bars
+demo: build  ## The guide's examples and a walk-forward run on real bars
 	@$(PYTHON) examples/demo.py
 
 bench: build  ## Benchmarks against the peers, side by side in one run

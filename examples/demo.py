@@ -1,10 +1,12 @@
-"""The guide's three examples, end to end, on real bars.
+"""The guide's three examples and a walk-forward run, end to end, on real bars.
 
 1. A moving-average crossover over a grid of parameters: every backtest has its own id and reads
    its bars through the cache. What did the first pass cost, what do the others cost, and which
    backtests used which entry?
 2. One symbol in several resolutions, each made once.
 3. A dashboard of the cache's statistics.
+4. A walk-forward run asks for bars, not for keys: its window moves on by half a year at a time.
+   How many bars does it fetch, and how many would a cache that knows only whole requests?
 
 The bars are daily GOOG and hourly EURUSD, which the PyPI package `backtesting` carries as CSV
 files; they are read as data, the package itself is never imported.
@@ -23,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,7 @@ FAST_DAYS = range(5, 65, 4)
 SLOW_DAYS = range(70, 230, 10)
 VALIDATED = 12
 SOURCE = "csv:backtesting"
+WALK_FROM, WALK_TO = 2005, 2012  # Whole years.
 
 
 def heading(title: str) -> None:
@@ -366,6 +370,118 @@ def example_3(db_path: str, cache_directory: str) -> None:
             print(f"  {name:<16}{value}")
 
 
+# --- example 4 ------------------------------------------------------------------------------
+
+
+@dataclass
+class CountingSource:
+    """What a vendor would be asked, and how many bars it has sent."""
+
+    bars: int = 0
+
+    def fetch(self, symbols: list[str], start: str, end: str, resolution: str) -> pl.DataFrame:
+        del resolution
+        frame = pl.concat([fetch(symbol, start, end) for symbol in symbols])
+        self.bars += frame.height
+        return frame
+
+
+@dataclass
+class Step:
+    """One position of the window: what it asked for, what was fetched, what it found."""
+
+    training: tuple[str, str]
+    validation: tuple[str, str]
+    requests: int = 0
+    requested: int = 0
+    fetched: int = 0
+    fetched_by_key: int = 0
+    chosen: Outcome | None = None
+    later: Outcome | None = None
+
+
+def half_years(first: int, last: int) -> tuple[str, str]:
+    """First and last day of the half years from `first` on, before `last`; counted from 0."""
+
+    def begin(number: int) -> date:
+        return date(WALK_FROM + number // 2, 1 + 6 * (number % 2), 1)
+
+    return begin(first).isoformat(), (begin(last) - timedelta(days=1)).isoformat()
+
+
+def walk(cache: CacheManager, half_years_of_training: int) -> list[Step]:
+    """Chooses averages on the training window, tries them on the half year after, moves on.
+
+    Each backtest asks for its bars twice: by get_or_fetch, and by a key for the whole request.
+    """
+    by_bars, by_key = CountingSource(), CountingSource()
+    grid = [(fast, slow) for fast in range(3, 15, 3) for slow in range(20, 60, 8)]
+
+    def read(step: Step, window: tuple[str, str]) -> pl.DataFrame:
+        bars = cache.get_or_fetch(["GOOG"], *window, "1d", SOURCE, by_bars.fetch)
+        key = cache.generate_cache_key(["GOOG"], *window, "1d", f"{SOURCE}:by-key")
+        same = cache.get_cached_data(key)
+        if same is None:
+            same = by_key.fetch(["GOOG"], *window, "1d")
+            cache.put_cached_data(key, same, dataset_id=1)
+        if not bars.equals(same):
+            sys.exit(f"The cache returned other bars for {window[0]}..{window[1]}.")
+        step.requests += 1
+        step.requested += bars.height
+        return bars
+
+    steps = []
+    for first in range(2 * (WALK_TO - WALK_FROM + 1) - half_years_of_training):
+        last = first + half_years_of_training
+        step = Step(half_years(first, last), half_years(last, last + 1))
+        before = by_bars.bars, by_key.bars
+        trained = [crossover(read(step, step.training), fast, slow) for fast, slow in grid]
+        best = max(trained, key=lambda outcome: outcome.sharpe)
+        step.chosen = best
+        step.later = crossover(read(step, step.validation), best.fast, best.slow)
+        step.fetched, step.fetched_by_key = by_bars.bars - before[0], by_key.bars - before[1]
+        steps.append(step)
+    return steps
+
+
+def example_4(db_path: str, cache_directory: str) -> None:
+    heading("Example 4: a walk-forward run asks for bars, not for keys")
+    print(
+        "GOOG daily: averages chosen on two years, tried on the half year after, then half a year "
+        "on.\nBars asked for, bars fetched by get_or_fetch, and by a cache that knows only whole "
+        "requests.\n"
+    )
+    print(
+        f"{'training':<24}{'validation':<24}{'averages':>9}{'return':>9}{'bars':>8}"
+        f"{'fetched':>9}{'by key':>8}"
+    )
+    with CacheManager(db_path, cache_directory) as cache:
+        steps = walk(cache, 4)
+        for step in steps:
+            assert step.chosen is not None
+            assert step.later is not None
+            print(
+                f"{'..'.join(step.training):<24}{'..'.join(step.validation):<24}"
+                f"{f'{step.chosen.fast}/{step.chosen.slow}':>9}{step.later.total_return:>9.1%}"
+                f"{step.requested:>8}{step.fetched:>9}{step.fetched_by_key:>8}"
+            )
+        print_sums("all steps", steps)
+        print_sums("again, three years of training", walk(cache, 6))
+    print(
+        "Each step fetches the half year that is new, and one bar that it holds already: had the "
+        "vendor\nrestated it, the whole history would be fetched anew."
+    )
+
+
+def print_sums(label: str, steps: list[Step]) -> None:
+    sums = [
+        sum(getattr(step, name) for step in steps)
+        for name in ("requests", "requested", "fetched", "fetched_by_key")
+    ]
+    what = f"{label}: {sums[0]} requests"
+    print(f"{what:<66}{sums[1]:>8}{sums[2]:>9}{sums[3]:>8}")
+
+
 def run(directory: Path) -> None:
     place = (str(directory / "metadata.db"), str(directory / "cache"))
     mark = directory / "barcache-demo"  # What is cleared here is a cache of the demo's own.
@@ -378,10 +494,11 @@ def run(directory: Path) -> None:
     example_1(*place)
     example_2(*place)
     example_3(*place)
+    example_4(*place)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="The guide's three examples on real bars.")
+    parser = argparse.ArgumentParser(description="The guide's examples on real bars.")
     parser.add_argument("--directory", type=Path, help="keep the cache there (it is cleared first)")
     directory: Path | None = parser.parse_args().directory
     began = time.perf_counter()
