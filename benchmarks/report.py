@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from barcache.bench import entries_case, goals, plot, process_cases, report
+from barcache.bench import bars_case, entries_case, goals, plot, process_cases, report
 from barcache.bench import machine as machines
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,8 +25,14 @@ Results = dict[str, Any]
 _CASES = f"""\
 - **miss, the catalog is asked**: before each of 2000 gets a second manager puts and clears that
   name, outside the measured time.
-- **get_or_fetch**: 252 rows; 500 hits of one key, and one miss that is fetched and stored, in
-  turns with the same by generate_cache_key, get and put, 200 rounds after 2 of warm-up.
+- **get_or_fetch, hit and miss**: a year of days; 500 hits of one request, and one miss that is
+  fetched and stored, in turns with the same by generate_cache_key, get and put, 200 rounds after 2
+  of warm-up.
+- **get_or_fetch, symbol-years**: synthetic daily bars of {bars_case.SYMBOLS} symbols,
+  {bars_case.FIRST} to {bars_case.LAST}, cached by one fetch; requests for a year of them, one that
+  was asked before, and each time another one, that begins a day later than any before; in turns
+  with pl.concat of the symbols' frames, 40 rounds after 3 of warm-up. From disk: managers that
+  have just been opened, 5 times.
 - **get_many**: {process_cases.MANY} entries of 252 rows, none in memory, by one call and by a
   loop, in turns, 15 rounds after 2 of warm-up.
 - **beside a writer**: windows of 0.25 s of hits alone and beside a process that puts 252 rows

@@ -8,6 +8,7 @@ import os
 import pty
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import polars as pl
 import pytest
 from barcache import CacheManager
 from barcache.bench import (
+    bars_case,
     children,
     contenders,
     entries_case,
@@ -26,6 +28,7 @@ from barcache.bench import (
     plot,
     process_cases,
     runner,
+    universe,
 )
 from barcache.bench import report as tables
 from barcache.bench.figures import Figure, Setting
@@ -285,6 +288,10 @@ def results_that_are(value: float) -> report.Results:
         "get_cache_statistics, 1 000 000 entries",
         "memory of the catalog an entry, 1 000 000 entries",
         "loop of 500 cold gets by get_many",
+        "get_or_fetch, one symbol-year, asked before",
+        "get_or_fetch, one symbol-year, a new range",
+        "get_or_fetch, 500 symbol-years, asked before, by pl.concat",
+        "get_or_fetch, 500 symbol-years, a new range, by pl.concat",
         "memory of a full hot tier by its limit, 252 rows",
         "memory of a full hot tier by its limit, 100000 rows",
         "import barcache after polars",
@@ -378,6 +385,33 @@ def test_fetching(setting: Setting) -> None:
         "key, get and put by hand, miss",
     }
     assert 0 < found["get_or_fetch, hot hit"] < found["get_or_fetch, miss"]
+
+
+def test_warm_bars(setting: Setting) -> None:
+    figures = bars_case.warm_bars(setting)  # The source refuses all but the first request.
+    values = {one.name: one.value for one in figures}
+    assert values["get_or_fetch, one symbol-year, asked before"] > 0
+    assert values["get_or_fetch, 20 symbol-years, from disk"] > 0
+    assert not any("500" in name for name in values)  # What a quick run did decides no goal.
+    ratio = values["get_or_fetch, 20 symbol-years, a new range, by pl.concat"]
+    assert ratio > values["get_or_fetch, 20 symbol-years, asked before, by pl.concat"] > 0
+
+
+@pytest.mark.parametrize(("resolution", "a_day"), [("1d", 1), ("1m", 390)])
+def test_a_universe_answers_for_exactly_what_it_is_asked(resolution: str, a_day: int) -> None:
+    made = universe.Universe(3, date(2023, 1, 1), date(2023, 1, 15), resolution)
+    again = universe.Universe(3, date(2023, 1, 1), date(2023, 1, 15), resolution)
+    assert made.times.len() == 10 * a_day
+    assert made.times.is_sorted()
+    week = made.fetch(made.symbols[:2], "2023-01-08", date(2023, 1, 14), resolution)
+    assert week.equals(again.fetch(made.symbols[:2], "2023-01-08", "2023-01-14", resolution))
+    assert week["symbol"].to_list() == ["S0000"] * 5 * a_day + ["S0001"] * 5 * a_day
+    assert set(week["timestamp"].dt.date()) == {date(2023, 1, day) for day in range(9, 14)}
+    first = made.times[0]
+    assert made.fetch(["S0002"], first, first, resolution).height == 1
+    assert made.fetch(["S0002"], "2024-01-01", "2024-02-01", resolution).is_empty()
+    with pytest.raises(ValueError, match="not of 1h"):
+        made.fetch(["S0002"], "2023-01-01", "2023-01-02", "1h")
 
 
 def test_asked_misses_and_many(setting: Setting) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import statistics
 import time
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from barcache import CacheManager
 from barcache.bench.figures import Figure
-from barcache.bench.frames import bars
+from barcache.bench.universe import Universe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,9 +20,9 @@ _CALLS = 500
 
 
 def fetching(setting: Setting) -> list[Figure]:
-    """Hits and misses of get_or_fetch, in turns with get and put by hand; 252 rows."""
+    """Hits and misses of get_or_fetch, in turns with get and put by hand; a year of days."""
     rounds = 5 if setting.quick else 200
-    frame = bars(252)
+    (frame,) = Universe(1, date(2023, 1, 1), date(2023, 12, 31)).frames.values()
     dates = ("2023-01-01", "2023-12-31", "1d", "bench")
 
     def vendor(*_: Any) -> Any:
@@ -41,8 +42,9 @@ def fetching(setting: Setting) -> list[Figure]:
         def by_call(symbol: str) -> Any:
             return cache.get_or_fetch([symbol], *dates, vendor)
 
-        by_call("HIT")
         by_hand("HIT")
+        if not by_call("HIT").equals(frame):
+            raise AssertionError("get_or_fetch answered with other bars")
         hits: dict[str, list[float]] = {"hand": [], "call": []}
         misses: dict[str, list[float]] = {"hand": [], "call": []}
         for number in range(rounds + 2):

@@ -16,18 +16,24 @@ _MINUTE_US = 60_000_000
 
 
 def bars(rows: int, seed: int = 7) -> pl.DataFrame:
-    """A frame of bars with `rows` rows; the same one for the same arguments."""
+    """A frame of bars, one a minute, with `rows` rows; the same one for the same arguments."""
     symbols = ["AAPL"] if rows < 1000 else ["AAPL", "MSFT", "GOOG", "AMZN"]
     per_symbol = rows // len(symbols)
     parts = []
     for place, symbol in enumerate(symbols):
         count = per_symbol if place else rows - per_symbol * (len(symbols) - 1)
-        parts.append(_walk(symbol, count, 100 + 40 * place, 1000 * seed + 10 * place))
+        number = pl.int_range(count, dtype=pl.Int64, eager=True)
+        times = (_START_US + number * _MINUTE_US).cast(pl.Datetime("us"))
+        parts.append(walk(symbol, times, 100 + 40 * place, 1000 * seed + 10 * place))
     return pl.concat(parts).rechunk()
 
 
-def _walk(symbol: str, count: int, start: float, stream: int) -> pl.DataFrame:
-    number = pl.int_range(count, dtype=pl.Int64)
+def walk(symbol: str, times: pl.Series, start: float, stream: int) -> pl.DataFrame:
+    """A random walk from `start`, a bar at each of the times; the same for the same arguments.
+
+    Streams that are 10 apart have nothing in common.
+    """
+    count = times.len()
     steps = (_normal(count, stream) * 0.03).clip(-1, 1)
     close = ((start + steps.cum_sum()).abs() + 1).round(2)
     opened = (close + _normal(count, stream + 1) * 0.02).round(2)
@@ -37,7 +43,7 @@ def _walk(symbol: str, count: int, start: float, stream: int) -> pl.DataFrame:
     noise = _normal(count, stream + 5) * 1e-3
     return (
         pl.select(
-            timestamp=(_START_US + number * _MINUTE_US).cast(pl.Datetime("us")),
+            timestamp=times,
             symbol=pl.repeat(symbol, count),
             open=opened,
             close=close,

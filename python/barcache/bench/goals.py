@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from barcache.bench.bars_case import SYMBOLS
 from barcache.bench.entries_case import POLICIES, SIZES
 from barcache.bench.figures import figure, grouped
 from barcache.bench.process_cases import MANY
@@ -121,6 +122,18 @@ def _by_rows() -> list[Goal]:
     return goals
 
 
+def _of_bars() -> list[Goal]:
+    """Requests whose bars are cached; a new range is one that nobody has asked for before."""
+    goals = []
+    for label in ("asked before", "a new range"):
+        name = f"get_or_fetch, one symbol-year, {label}"
+        goals.append(Goal(name, 10, "us", "", _named(name)))
+    for label in ("asked before", "a new range"):
+        name = f"get_or_fetch, {SYMBOLS} symbol-years, {label}"
+        goals.append(Goal(name, 3, "x", "pl.concat of the same", _named(f"{name}, by pl.concat")))
+    return goals
+
+
 def all_goals() -> list[Goal]:
     """Every goal, in the order of the table."""
     writer = "hot hit beside a writer by one without"
@@ -165,6 +178,7 @@ def all_goals() -> list[Goal]:
             at_least=True,
         ),
     ]
+    goals += _of_bars()
     for rows in (252, 100_000):
         name = f"memory of a full hot tier by its limit, {rows} rows"
         goals.append(

@@ -11,7 +11,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from barcache.bench import contenders, entries_case, fetch_case, frames, machine, process_cases
+from barcache.bench import (
+    bars_case,
+    contenders,
+    entries_case,
+    fetch_case,
+    frames,
+    machine,
+    process_cases,
+)
 from barcache.bench.contenders import OPERATIONS, Case, Contender, Maker
 from barcache.bench.figures import Figure, Setting
 from barcache.bench.measure import Effort, check_result, interleaved
@@ -42,6 +50,7 @@ class CaseOfFigures:
 CASES = {
     "asked": CaseOfFigures("misses that ask the catalog", 3, process_cases.asked_misses),
     "fetch": CaseOfFigures("get_or_fetch, hit and miss", 3, fetch_case.fetching),
+    "bars": CaseOfFigures("warm requests for bars", 8, bars_case.warm_bars),
     "many": CaseOfFigures("get_many beside a loop of gets", 5, process_cases.many_at_once),
     "writer": CaseOfFigures("hot hits beside a writer", 12, process_cases.beside_a_writer),
     "scaling": CaseOfFigures("hits of threads and processes", 15, process_cases.scaling),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 OPERATIONS = ("hot", "cold", "put", "miss")
-CASES = ("asked", "fetch", "many", "writer", "scaling", "import", "memory", "entries")
+CASES = ("asked", "fetch", "bars", "many", "writer", "scaling", "import", "memory", "entries")
 _SIZES = (252, 100_000, 2_000_000)
 
 
@@ -58,9 +58,10 @@ def bench(
     """Measure this machine: barcache beside dict, Polars and, where installed, other caches.
 
     hot, cold, put and miss are timed side by side with the others. The rest is about barcache
-    alone: asked (a miss after something changed on disk), many (get_many), writer (hits beside
-    another process that puts), scaling (threads and processes), import, memory, and entries
-    (catalogs of up to a million entries, which take 3 GB of disk for some minutes).
+    alone: asked (a miss after something changed on disk), fetch (get_or_fetch, hit and miss), bars
+    (get_or_fetch of cached ranges), many (get_many), writer (hits beside another process that
+    puts), scaling (threads and processes), import, memory, and entries (catalogs of up to a
+    million entries, which take 3 GB of disk for some minutes).
     """
     if plot is not None:
         _require_plot(plot)
