@@ -1,10 +1,12 @@
 // ByteSink: bytes that grow at the end, never zero-filled; the output of the encoders and the
-// scratch memory of the decoders.
+// scratch memory of the decoders. From BlockPool::kLargeBytes on in recycled memory: the first
+// touch of fresh pages would cost more than what is written to them.
 //
 // Thread safety: none; one owner at a time.
 // Errors: throws std::bad_alloc, which the doors of the codec turn into kOutOfMemory.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -12,6 +14,8 @@
 #include <new>
 #include <span>
 #include <utility>
+
+#include "base/block_pool.h"
 
 namespace barcache {
 
@@ -31,7 +35,7 @@ class ByteSink {
     std::swap(capacity_, other.capacity_);
     return *this;
   }
-  ~ByteSink() { std::free(data_); }
+  ~ByteSink() { Release(data_, capacity_); }
 
   // Room for `extra` bytes behind the end; call Advance with what was written there.
   uint8_t* Reserve(size_t extra) {
@@ -61,10 +65,28 @@ class ByteSink {
     size_t capacity = size_ + extra;
     if (capacity < 2 * size_) capacity = 2 * size_;
     if (capacity < 64) capacity = 64;
-    void* data = std::realloc(data_, capacity);
-    if (data == nullptr) throw std::bad_alloc();
-    data_ = static_cast<uint8_t*>(data);
+    if (capacity < BlockPool::kLargeBytes) {
+      void* data = std::realloc(data_, capacity);
+      if (data == nullptr) throw std::bad_alloc();
+      data_ = static_cast<uint8_t*>(data);
+    } else {
+      // Powers of two, so that the next frame of about this size finds them again.
+      const BlockPool::Block block = BlockPool::Files().Take(std::bit_ceil(capacity));
+      if (block.data == nullptr) throw std::bad_alloc();
+      if (size_ > 0) std::memcpy(block.data, data_, size_);
+      Release(data_, capacity_);
+      data_ = block.data;
+      capacity = block.size;
+    }
     capacity_ = capacity;
+  }
+
+  static void Release(uint8_t* data, size_t capacity) {
+    if (capacity < BlockPool::kLargeBytes) {
+      std::free(data);
+    } else {
+      BlockPool::Files().Give({data, capacity});
+    }
   }
 
   uint8_t* data_ = nullptr;

@@ -1,6 +1,7 @@
 // Open addressing over the distinct values; see the header for the promises.
 #include "frame/value_dictionary.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <functional>
@@ -44,68 +45,120 @@ bool SameStrings(const ArrowArray& array, size_t row, const ViewWords& words, si
   return !words.is_short() && StringAt(array, row) == StringAt(array, other);
 }
 
-bool IsHopeless(size_t seen, size_t distinct) {
-  return seen == kProbe && distinct > kProbe / 10 * 9;
+// Of the first kProbe values.
+bool IsHopeless(size_t distinct) { return distinct > kProbe / 10 * 9; }
+
+// The slot of a hash in a table of `slots`, a power of two: its highest bits.
+size_t SlotOf(uint64_t hash, size_t slots) {
+  return static_cast<size_t>(hash >> (64 - std::countr_zero(slots)));
 }
+
+template <typename Number>
+Number LoadNumber(const uint8_t* bytes, size_t i) {
+  Number number;
+  std::memcpy(&number, bytes + i * sizeof(Number), sizeof(Number));
+  return number;
+}
+
+// Distinct numbers and their places, by open addressing. Most numbers stand in the first slot of
+// their hash or in the one behind it, and both are looked at without a branch: which of the two it
+// is cannot be predicted, and guessing wrong would take longer than everything else.
+template <typename Number>
+class NumberTable {
+ public:
+  NumberTable() : slots_(kFirstSlots + 1) {}
+
+  // The place + 1 of `number`, if one of its first two slots holds it; else 0.
+  uint32_t FindNear(Number number) const {
+    const Slot* slot = slots_.data() + (Spread(number) >> shift_);
+    const uint32_t is_first = slot[0].number == number ? 1 : 0;
+    const uint32_t is_second = slot[1].number == number ? 1 : 0;
+    return (slot[0].place & (0u - is_first)) | (slot[1].place & (0u - is_second));
+  }
+
+  // The place + 1 of `number`; if it is not there, `place` + 1 after putting it there.
+  uint32_t FindOrPut(Number number, size_t place) {
+    size_t at = SlotOf(Spread(number), num_slots());
+    while (slots_[at].place != 0) {
+      if (slots_[at].number == number) return slots_[at].place;
+      at = at + 1 == num_slots() ? 0 : at + 1;
+    }
+    slots_[at] = {number, static_cast<uint32_t>(place + 1)};
+    if (kSlotsPerNumber * ++size_ > num_slots()) Grow();
+    return static_cast<uint32_t>(place + 1);
+  }
+
+ private:
+  struct Slot {
+    Number number = 0;
+    uint32_t place = 0;  // + 1; 0: free.
+  };
+  static constexpr size_t kSlotsPerNumber = 4;  // With 2, a third of the numbers lie further on.
+
+  size_t num_slots() const { return slots_.size() - 1; }
+
+  void Grow() {
+    std::vector<Slot> old(2 * num_slots() + 1);
+    old.swap(slots_);
+    --shift_;
+    for (const Slot& slot : old) {
+      if (slot.place == 0) continue;
+      size_t at = SlotOf(Spread(slot.number), num_slots());
+      while (slots_[at].place != 0) at = at + 1 == num_slots() ? 0 : at + 1;
+      slots_[at] = slot;
+    }
+  }
+
+  std::vector<Slot> slots_;  // The last one stays free: the one behind the highest hash.
+  int shift_ = 64 - std::countr_zero(kFirstSlots);
+  size_t size_ = 0;
+};
 
 }  // namespace
 
 void ValueDictionary::Start(size_t count) {
   size_ = 0;
-  slots_.assign(kFirstSlots, 0);
-  shift_ = 64 - static_cast<unsigned>(std::countr_zero(kFirstSlots));
-  indices_.resize(count);
+  index_memory_.Clear();
+  indices_ = reinterpret_cast<uint32_t*>(index_memory_.Reserve(count * sizeof(uint32_t)));
   values_.Clear();
-  string_hashes_.clear();
-  string_rows_.clear();
-}
-
-template <typename HashOf>
-void ValueDictionary::GrowIfFull(HashOf hash_of) {
-  if (2 * size_ < slots_.size()) return;
-  slots_.assign(2 * slots_.size(), 0);
-  --shift_;
-  const size_t mask = slots_.size() - 1;
-  for (size_t i = 0; i < size_; ++i) {
-    size_t slot = SlotOf(hash_of(i));
-    while (slots_[slot] != 0) slot = (slot + 1) & mask;
-    slots_[slot] = static_cast<uint32_t>(i + 1);
-  }
 }
 
 template <typename Number>
 bool ValueDictionary::BuildNumbers(const uint8_t* values, size_t count, size_t limit) {
   Start(count);
-  const auto load = [](const uint8_t* bytes, size_t i) {
-    Number number;
-    std::memcpy(&number, bytes + i * sizeof(Number), sizeof(Number));
-    return number;
-  };
-  Number previous = 0;
-  uint32_t index = 0;
-  for (size_t i = 0; i < count; ++i) {
-    const Number value = load(values, i);
-    if (i == 0 || value != previous) {
-      if (IsHopeless(i, size_)) return false;
-      const size_t mask = slots_.size() - 1;
-      size_t slot = SlotOf(Spread(value));
-      while (slots_[slot] != 0 && load(values_.data(), slots_[slot] - 1) != value) {
-        slot = (slot + 1) & mask;
+  NumberTable<Number> table;
+  const auto index_up_to = [&](size_t first, size_t end) {
+    uint32_t* const indices = indices_;
+    for (size_t i = first; i < end; ++i) {
+      const Number number = LoadNumber<Number>(values, i);
+      uint32_t place = table.FindNear(number);
+      if (place == 0) {
+        place = table.FindOrPut(number, size_);
+        if (place > size_) {
+          if (size_ == limit) return false;
+          values_.Append(&number, sizeof(number));
+          ++size_;
+        }
       }
-      if (slots_[slot] == 0) {
-        if (size_ == limit) return false;
-        slots_[slot] = static_cast<uint32_t>(++size_);
-        values_.Append(&value, sizeof(value));
-        index = static_cast<uint32_t>(size_ - 1);
-        GrowIfFull([&](size_t k) { return Spread(load(values_.data(), k)); });
-      } else {
-        index = slots_[slot] - 1;
-      }
-      previous = value;
+      indices[i] = place - 1;
     }
-    indices_[i] = index;
+    return true;
+  };
+  const size_t probe = std::min(count, kProbe);
+  if (!index_up_to(0, probe)) return false;
+  if (probe < count && IsHopeless(size_)) return false;
+  return index_up_to(probe, count);
+}
+
+void ValueDictionary::GrowStringSlots() {
+  if (2 * size_ < string_slots_.size()) return;
+  string_slots_.assign(2 * string_slots_.size(), 0);
+  const size_t mask = string_slots_.size() - 1;
+  for (size_t i = 0; i < size_; ++i) {
+    size_t slot = SlotOf(string_hashes_[i], string_slots_.size());
+    while (string_slots_[slot] != 0) slot = (slot + 1) & mask;
+    string_slots_[slot] = static_cast<uint32_t>(i + 1);
   }
-  return true;
 }
 
 bool ValueDictionary::Build(const uint8_t* values, size_t count, size_t width, size_t limit) {
@@ -116,6 +169,10 @@ bool ValueDictionary::Build(const uint8_t* values, size_t count, size_t width, s
 bool ValueDictionary::BuildStrings(const ArrowArray& array, const uint8_t* validity, size_t limit) {
   const size_t rows = static_cast<size_t>(array.length);
   Start(rows);
+  string_slots_.assign(kFirstSlots, 0);
+  string_hashes_.clear();
+  string_rows_.clear();
+  std::vector<uint32_t>& slots = string_slots_;
   ViewWords previous;
   uint32_t index = 0;
   size_t count = 0;
@@ -123,23 +180,23 @@ bool ValueDictionary::BuildStrings(const ArrowArray& array, const uint8_t* valid
     if (validity != nullptr && !GetBit(validity, row)) continue;
     const ViewWords value = WordsAt(array, row);
     if (count == 0 || value != previous) {
-      if (IsHopeless(count, size_)) return false;
+      if (count == kProbe && IsHopeless(size_)) return false;
       const uint64_t hash = HashAt(array, row, value);
-      const size_t mask = slots_.size() - 1;
-      size_t slot = SlotOf(hash);
-      while (slots_[slot] != 0 && !SameStrings(array, row, value, string_rows_[slots_[slot] - 1])) {
+      const size_t mask = slots.size() - 1;
+      size_t slot = SlotOf(hash, slots.size());
+      while (slots[slot] != 0 && !SameStrings(array, row, value, string_rows_[slots[slot] - 1])) {
         slot = (slot + 1) & mask;
       }
-      if (slots_[slot] == 0) {
+      if (slots[slot] == 0) {
         if (size_ == limit) return false;
-        slots_[slot] = static_cast<uint32_t>(++size_);
+        slots[slot] = static_cast<uint32_t>(++size_);
         string_rows_.push_back(row);
         string_hashes_.push_back(hash);
         AppendPlainString(StringAt(array, row), values_);
         index = static_cast<uint32_t>(size_ - 1);
-        GrowIfFull([&](size_t k) { return string_hashes_[k]; });
+        GrowStringSlots();
       } else {
-        index = slots_[slot] - 1;
+        index = slots[slot] - 1;
       }
       previous = value;
     }

@@ -25,7 +25,7 @@ class ValueDictionary {
 
   size_t size() const { return size_; }
   // One for each value.
-  const uint32_t* indices() const { return indices_.data(); }
+  const uint32_t* indices() const { return indices_; }
   // The distinct values, PLAIN encoded.
   const ByteSink& values() const { return values_; }
 
@@ -33,16 +33,16 @@ class ValueDictionary {
   template <typename Number>
   bool BuildNumbers(const uint8_t* values, size_t count, size_t limit);
   void Start(size_t count);
-  // Makes room for one more; `hash_of(index)` for those that are in.
-  template <typename HashOf>
-  void GrowIfFull(HashOf hash_of);
-  size_t SlotOf(uint64_t hash) const { return static_cast<size_t>(hash >> shift_); }
+  void GrowStringSlots();
 
   size_t size_ = 0;
-  unsigned shift_ = 0;           // Slots are the highest bits of a hash.
-  std::vector<uint32_t> slots_;  // Index + 1; 0: free. A power of two, at most half full.
-  std::vector<uint32_t> indices_;
+  // Not initialised: there are as many as values in a column.
+  ByteSink index_memory_;
+  uint32_t* indices_ = nullptr;
   ByteSink values_;
+  // Of strings: slots are the highest bits of a hash and hold index + 1, or 0 if they are free. A
+  // power of two, at most half full.
+  std::vector<uint32_t> string_slots_;
   // Of each distinct string: its hash, and the row where it was met first.
   std::vector<uint64_t> string_hashes_;
   std::vector<size_t> string_rows_;
