@@ -51,7 +51,7 @@ TEST(ValueDictionaryTest, PricesOfARandomWalk) {
 
 TEST(ValueDictionaryTest, ManyDistinctNumbersInAnyOrder) {
   std::mt19937_64 random(2);
-  for (const size_t distinct : {1, 2, 255, 256, 257, 5'000, 100'000}) {
+  for (const size_t distinct : {1u, 2u, 255u, 256u, 257u, 5'000u, 100'000u}) {
     std::vector<uint64_t> pool;
     for (size_t i = 0; i < distinct; ++i) pool.push_back(random());
     std::vector<uint64_t> numbers;
