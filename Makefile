@@ -15,7 +15,7 @@ SOURCES_CC = $$(git ls-files --cached --others --exclude-standard '*.cc' '*.h')
 
 .PHONY: help setup build test test-cpp test-python check format format-check lint types stub \
         stub-check layers examples demo bench bench-cpp \
-        bench-cpp-check test-install test-rustybt test-bars torture-ci torture \
+        bench-cpp-check test-install test-rustybt test-bars test-universes torture-ci torture \
         torture-sample torture-build mutants sanitize fuzz wheel clean
 
 help:  ## List the commands
@@ -101,6 +101,9 @@ test-rustybt: setup  ## Tests against the real rustybt, in a venv of its own (Py
 test-bars: build  ## 2000 random sequences of requests for bars, against an oracle
 	@BARCACHE_BAR_SEQUENCES=2000 $(PYTHON) -m pytest -q -o faulthandler_timeout=3600 \
 		tests/python/test_bars_oracle.py
+
+test-universes: build  ## Random requests for 500 x 10 years and 20 x 1 year of minutes; writes docs
+	@$(PYTHON) -m benchmarks.universes --write
 
 torture-build: setup
 	@scripts/build-torture

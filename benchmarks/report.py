@@ -106,6 +106,8 @@ Each is computed from results.json, by `barcache.bench.goals`.
 
 {report.markdown_table(report.figure_table(results))}
 
+Elsewhere: [requests for generated universes](universes.md), each bar accounted for.
+
 ## How it is measured
 
 - Machine: {machines.one_line(results["machine"])}; SHA instructions
