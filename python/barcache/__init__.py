@@ -46,6 +46,7 @@ from barcache.errors import (
     UnsupportedCatalog,
     UnsupportedFrame,
 )
+from barcache.warming import WarmPlan, WarmReport
 
 __version__ = "0.1.0"
 
@@ -77,5 +78,7 @@ __all__ = [
     "SymbolNotFound",
     "UnsupportedCatalog",
     "UnsupportedFrame",
+    "WarmPlan",
+    "WarmReport",
     "__version__",
 ]

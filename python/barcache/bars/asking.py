@@ -10,13 +10,20 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from barcache.bars.ends import Ends
 from barcache.bars.fetching import NotBars
-from barcache.bars.get_or_fetch import bar_request, is_of_bars, memo_key, source_of
+from barcache.bars.get_or_fetch import (
+    bar_request,
+    is_of_bars,
+    memo_key,
+    named_source,
+    source_of,
+)
 from barcache.errors import InvalidArgument
 from barcache.fetching import FetchingCore, require_callable
 from barcache.flights import is_async_function, refuse_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Executor
     from contextvars import ContextVar
     from datetime import timedelta
 
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
     from barcache.bars.reader import BarReader
     from barcache.bars.request import BarRequest
     from barcache.sources import Source
+    from barcache.warming import WarmPlan, WarmReport
 
 
 Call = tuple[Any, Any, Any, Any]  # symbols, start_date, end_date, resolution
@@ -152,19 +160,86 @@ class AskingCore(FetchingCore):
             InvalidArgument, InvalidType: what the message names.
         """
         from barcache.bars.explanation import explain
-        from barcache.sources import Source, as_source, names
 
-        named = isinstance(data_source, str) and data_source not in names()
-        source = Source(data_source, _never) if named else as_source(data_source)
         request = bar_request(
             symbols,
             Ends(start_date, end_date),
             resolution,
-            source,
+            named_source(data_source),
             max_age=max_age,
             adjustment=adjustment,
         )
         return explain(self, request, int(self._bar_reader.clock()))
+
+    def warm(
+        self,
+        plan: WarmPlan,
+        *,
+        dry_run: bool = False,
+        executor: Executor | None = None,
+        batch_size: int = 50,
+        requests_per_second: float | None = None,
+        progress: Callable[[str, float], None] | bool | None = None,
+        backtest_id: str | None = None,
+        max_age: float | timedelta | None = None,
+    ) -> WarmReport:
+        """Fetch a universe ahead: what of the plan is not in the cache yet.
+
+        What came is recorded call by call: after an interruption of any kind, the same call goes
+        on from there. Ctrl-C without an executor gives up the call under way; with one nothing
+        more is begun, and the calls under way are waited for and kept (a second one leaves them).
+
+        Args:
+            plan: What to fetch.
+            dry_run: Send nothing; the report says what would be sent.
+            executor: Any of concurrent.futures; None: in this thread. Another process opens a
+                cache of its own, and the source has to go through a pickle.
+            batch_size: Symbols a batch; those of them that lack the same share a request.
+            requests_per_second: At most so many calls of the source, by all threads and
+                processes together.
+            progress: Called as ``progress(what, share)`` after each batch; None: a bar if stderr
+                is a terminal (and ``barcache[cli]`` is installed), False: nothing.
+            backtest_id: Links the entries to this backtest.
+            max_age: As for get_or_fetch.
+
+        Returns:
+            A report. Errors of the source are in it, and do not stop the other batches.
+
+        Raises:
+            ReadOnly: nothing could be kept.
+            InvalidArgument, InvalidType: what the message names; a source that cannot be sent to
+                the processes of a ProcessPoolExecutor.
+            ForkedPolars: the executor forks; one of processes has to spawn them.
+
+        >>> import datetime, tempfile, polars as pl
+        >>> from barcache import CacheManager, WarmPlan
+        >>> def fetch(symbols, start, end, resolution):
+        ...     return pl.DataFrame({"date": [start] * len(symbols), "symbol": symbols})
+        >>> cache = CacheManager(":memory:", tempfile.mkdtemp())
+        >>> day = datetime.date(2023, 1, 2)
+        >>> plan = WarmPlan(["AAPL", "MSFT", "TSLA"], day, day, "1d", fetch)
+        >>> print(cache.warm(plan, dry_run=True, batch_size=2))
+        3 symbols, 0 of them covered before; to send: 2 requests, for about 3 bars
+        >>> print(cache.warm(plan, batch_size=2).rows, cache.warm(plan).requests)
+        3 0
+        >>> cache.close()
+        """
+        from barcache.warming import run
+
+        options = _default_options(backtest_id or self._backtest.get(), max_age, plan.adjustment)
+        if dry_run:
+            source = named_source(plan.data_source)
+            return run.dry_run(self, plan, source, options, batch_size)
+        return run.warm(
+            self,
+            plan,
+            source_of(plan.data_source, None),
+            options,
+            executor=executor,
+            batch_size=batch_size,
+            requests_per_second=requests_per_second,
+            progress=progress,
+        )
 
     def coverage(self, symbol: str | None = None, source: str | None = None) -> pl.DataFrame:
         """The ledger: which intervals were asked for, and what the sources said.
@@ -238,6 +313,15 @@ class AskingCore(FetchingCore):
         return source_of(data_source, fetch_fn)
 
 
-def _never(*_: Any) -> Any:
-    """What a source that is only named would fetch with."""
-    raise InvalidArgument("this source is only a name: register it, or pass fetch_fn")
+def _default_options(
+    backtest_id: str | None, max_age: float | timedelta | None, adjustment: str | None
+) -> BarOptions:
+    return BarOptions(
+        backtest_id=backtest_id,
+        columns=None,
+        max_age=max_age,
+        adjustment=adjustment,
+        overlap=1,
+        offline=False,
+        stale_if_error=False,
+    )

@@ -89,6 +89,17 @@ def source_of(data_source: Any, fetch_fn: Callable[..., Any] | None) -> Source:
     return as_source(fetch_fn, data_source)
 
 
+def named_source(data_source: Any) -> Source:
+    """A source, or what stands for one that is but a name: it cannot fetch."""
+    if isinstance(data_source, str) and data_source not in names():
+        return Source(data_source, _never)
+    return as_source(data_source)
+
+
+def _never(*_: Any) -> Any:
+    raise InvalidArgument("this source is only a name: register it, or pass fetch_fn")
+
+
 def is_of_bars(symbols: Any, start_date: Any, end_date: Any, resolution: Any) -> bool:
     """Whether symbols, dates and resolution can be read; else they only name a frame."""
     if not isinstance(symbols, str) and not all(isinstance(name, str) for name in symbols):

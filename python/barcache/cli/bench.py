@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from barcache.cli.output import Column, console, print_json, print_rows, say
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from barcache.cli.output import Column, print_json, print_rows, say
+from barcache.cli.progress import progress_bar
 
 OPERATIONS = ("hot", "cold", "put", "miss")
 CASES = ("asked", "fetch", "bars", "many", "writer", "scaling", "import", "memory", "entries")
@@ -67,7 +63,7 @@ def bench(
         _require_plot(plot)
     from barcache.bench.runner import run
 
-    with _progress() as progress:
+    with progress_bar() as progress:
         results = run(_plan(operations, rows, quick), directory, progress)
     if plot is not None:
         from barcache.bench.plot import write_plot
@@ -114,28 +110,6 @@ def _plan(operations: tuple[str, ...], rows: tuple[int, ...], quick: bool) -> An
         efforts=efforts,
         quick=quick,
     )
-
-
-def _nobody(what: str, share: float) -> None:
-    """Progress that nobody looks at."""
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, float], None]]:
-    """A bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield _nobody
-        return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description:<34}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=1.0)
-
-        def show(what: str, share: float) -> None:
-            bar.update(task, completed=share, description=what)
-
-        yield show
 
 
 def _print(results: dict[str, Any]) -> None:

@@ -32,6 +32,7 @@ from barcache.cli.output import (
     say,
 )
 from barcache.cli.pins import pin, unpin
+from barcache.cli.warm import warm
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -374,6 +375,7 @@ barcache.add_command(coverage)
 barcache.add_command(explain)
 barcache.add_command(pin)
 barcache.add_command(unpin)
+barcache.add_command(warm)
 
 _VERDICT_STYLES = {"ok": "green", "note": "cyan", "warn": "yellow", "fail": "bold red"}
 
