@@ -397,6 +397,20 @@ def test_an_interrupt_begins_nothing_more_and_keeps_what_is_under_way(cache, mon
     assert cache.warm(plan_of(source), dry_run=True).covered == 2
 
 
+def test_an_interrupt_while_an_answer_is_stored_does_not_lose_it(cache, monkeypatch):
+    source = Counting()
+
+    def interrupted(*_, **__):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pl.DataFrame, "partition_by", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cache.warm(plan_of(source), batch_size=5)
+    assert len(source.calls) == 1
+    assert cache.warm(plan_of(source), dry_run=True).covered == 5
+
+
 CHILD = """
 import sys
 from concurrent.futures import ThreadPoolExecutor

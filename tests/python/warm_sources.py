@@ -31,9 +31,10 @@ class Logged:
         for symbol in symbols:
             if symbol in self.refused:
                 raise OddError(1, symbol)
+        bars = daily(symbols, start, end)  # Polars may raise an interrupt here.
         with self.log.open("a") as lines:
             lines.write(f"{os.getpid()} {','.join(symbols)} {start} {end}\n")
-        return daily(symbols, start, end)
+        return bars
 
     def calls(self):
         """(process, symbols) of each call."""

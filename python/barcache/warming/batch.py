@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from barcache.bars.request import BarRequest
     from barcache.sources import Source
     from barcache.warming.pace import Pace
+
+MOST_STORINGS = 20
+PAUSE_S = 0.005
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class Job:
     def failed(self, error: Exception) -> WarmReport:
         """What to report when it could not be called."""
         report = WarmReport(symbols=len(self._symbols))
-        request = _request(self._cache, self._work, self._symbols, report)
+        request = _request(self._cache, self._work, self._symbols)
         look = look_at(self._cache, request, now_s=int(self._cache._bar_reader.clock()))
         report.missing = missing_of(request, look)
         report.covered = report.symbols - len(report.missing)
@@ -156,31 +160,51 @@ def fetch_batch(cache: AskingCore, work: Work, symbols: Sequence[str]) -> WarmRe
     A symbol that the source does not know is left out, and the others are asked for without it.
     """
     report = WarmReport(symbols=len(symbols))
-    request = _request(cache, work, symbols, report)
+    request = _request(cache, work, symbols)
     parts = look_at(cache, request, now_s=int(cache._bar_reader.clock())).symbols
     report.covered = sum(not part.lacks for part in parts)
     waiting = [tuple(part.symbol for part in parts if part.lacks)]
     while waiting:
         some = waiting.pop()
         if some:
-            waiting += _fetch(cache, _request(cache, work, some, report), report)
+            waiting += _fetch(cache, work, some, report)
     return report
 
 
+class _Asking:
+    """Calls of the source, counted and at their pace; their answers, until they are stored."""
+
+    def __init__(self, work: Work, report: WarmReport):
+        self._work, self._report = work, report
+        self._answers: list[tuple[Any, Any]] = []
+        self.only_kept = False
+
+    def __call__(self, *call: Any) -> Any:
+        for kept, answer in self._answers:
+            if kept == call:
+                return answer
+        if self.only_kept:
+            raise Stopped
+        self._work.pace.wait_turn()
+        self._report.requests += 1
+        answer = self._work.source.fetch(*call)
+        self._answers.append((call, answer))
+        return answer
+
+
 def _request(
-    cache: AskingCore, work: Work, symbols: Sequence[str], report: WarmReport
+    cache: AskingCore, work: Work, symbols: Sequence[str], asking: _Asking | None = None
 ) -> BarRequest:
-    def ask(*call: Any) -> Any:
-        work.pace.wait_turn()
-        report.requests += 1
-        return work.source.fetch(*call)
-
     call = (list(symbols), work.start_date, work.end_date, work.resolution)
-    return replace(cache._request(call, work.source, None, work.options), fetch_fn=ask)
+    return replace(cache._request(call, work.source, None, work.options), fetch_fn=asking)
 
 
-def _fetch(cache: AskingCore, request: BarRequest, report: WarmReport) -> list[tuple[str, ...]]:
-    """Fetch the gaps of a request. Returns symbols that are to be asked for once more."""
+def _fetch(
+    cache: AskingCore, work: Work, symbols: tuple[str, ...], report: WarmReport
+) -> list[tuple[str, ...]]:
+    """Fetch the gaps of symbols. Returns those that are to be asked for once more."""
+    asking = _Asking(work, report)
+    request = _request(cache, work, symbols, asking)
     now_s = int(cache._bar_reader.clock())
     fetching = Fetching(cache, request, now_s)
     failure: Exception | None = None
@@ -188,6 +212,10 @@ def _fetch(cache: AskingCore, request: BarRequest, report: WarmReport) -> list[t
         _fill(cache, request, fetching, now_s)
     except Stopped:
         pass
+    except KeyboardInterrupt:
+        asking.only_kept = True
+        _store_what_came(cache, request, now_s)
+        raise
     except NotBars:
         failure = InvalidBars(
             f"the answer of {request.source.name} has no times to recognise, or rows that cannot "
@@ -214,6 +242,23 @@ def missing_of(request: BarRequest, look: Look) -> dict[str, list[tuple[Any, Any
         for part in look.symbols
         if part.lacks
     }
+
+
+def _store_what_came(cache: AskingCore, request: BarRequest, now_s: int) -> None:
+    """After an interrupt: once more, with the answers that are there.
+
+    Polars raises an interrupt in every thread that works at that moment, and goes on to raise it
+    until all of these have noticed.
+    """
+    for _ in range(MOST_STORINGS):
+        try:
+            _fill(cache, request, Fetching(cache, request, now_s), now_s)
+        except KeyboardInterrupt:
+            time.sleep(PAUSE_S)
+        except (Stopped, Exception):
+            return
+        else:
+            return
 
 
 def _fill(cache: AskingCore, request: BarRequest, fetching: Fetching, now_s: int) -> None:
