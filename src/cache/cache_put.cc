@@ -22,7 +22,11 @@ Status Cache::Impl::PutMany(const std::vector<PutItem>& items, const PutOptions&
   EventBuffer events;
   const Status status =
       cold_capacity_bytes == 0 ? PutHotOnly(items, put, &events) : PutCold(items, put, &events);
-  maintainer_.Nudge();  // The write-ahead log has grown.
+  if (catalog->IsLogLong()) {
+    maintainer_.NudgeNow();
+  } else {
+    maintainer_.Nudge();
+  }
   Emit(std::move(events));
   return status;
 }

@@ -15,7 +15,18 @@ Maintainer::~Maintainer() { Stop(); }
 
 void Maintainer::NudgeSlowly() {
   const MutexLock lock(mutex_);
-  if (nudged_.exchange(true)) return;
+  if (!nudged_.exchange(true)) WakeOrStart();
+}
+
+void Maintainer::NudgeNow() {
+  const MutexLock lock(mutex_);
+  if (hurried_) return;
+  hurried_ = true;
+  nudged_ = true;
+  WakeOrStart();
+}
+
+void Maintainer::WakeOrStart() {
   if (thread_.joinable()) {
     wake_.notify_one();
     return;
@@ -28,7 +39,8 @@ void Maintainer::NudgeSlowly() {
   try {
     thread_ = std::thread([this] { Run(); });
   } catch (const std::exception&) {
-    nudged_ = false;  // No thread to be had now; Flush and Close still write everything.
+    // No thread to be had now; Flush and Close still write everything.
+    nudged_ = hurried_ = false;
   }
   pthread_sigmask(SIG_SETMASK, &previous, nullptr);
 }
@@ -50,9 +62,10 @@ void Maintainer::Run() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
       }
       continue;
     }
-    wake_.wait_for(lock, delay_, [this]() BARCACHE_NO_THREAD_SAFETY_ANALYSIS { return stopping_; });
+    wake_.wait_for(lock, delay_,
+                   [this]() BARCACHE_NO_THREAD_SAFETY_ANALYSIS { return stopping_ || hurried_; });
     if (stopping_) return;
-    nudged_ = false;
+    nudged_ = hurried_ = false;
     lock.unlock();
     work_();
     lock.lock();
@@ -70,7 +83,7 @@ void Maintainer::Stop() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
   if (thread.joinable()) thread.join();
   const MutexLock lock(mutex_);
   stopping_ = false;
-  nudged_ = false;
+  nudged_ = hurried_ = false;
 }
 
 void Maintainer::LockForFork() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {

@@ -6,7 +6,7 @@
 // Nudge is cheap and may be called on every hit; the work then runs once within the delay. The
 // thread is started by the first nudge, and started anew after a fork.
 //
-// Thread safety: Nudge from any thread; Stop and Resume from one thread at a time.
+// Thread safety: nudges from any thread; Stop from one thread at a time.
 #pragma once
 
 #include <atomic>
@@ -31,6 +31,8 @@ class Maintainer {
   void Nudge() {
     if (!nudged_.load(std::memory_order_relaxed)) NudgeSlowly();
   }
+  // The work is wanted without the delay.
+  void NudgeNow() BARCACHE_EXCLUDES(mutex_);
   // Waits for running work and ends the thread. Later nudges start it again.
   void Stop();
   // Between the two, no thread runs and none is started.
@@ -39,6 +41,7 @@ class Maintainer {
 
  private:
   void NudgeSlowly() BARCACHE_EXCLUDES(mutex_);
+  void WakeOrStart() BARCACHE_REQUIRES(mutex_);
   void Run();
 
   const std::function<void()> work_;
@@ -48,6 +51,7 @@ class Maintainer {
   Mutex mutex_;
   std::condition_variable_any wake_;
   bool stopping_ BARCACHE_GUARDED_BY(mutex_) = false;
+  bool hurried_ BARCACHE_GUARDED_BY(mutex_) = false;
   std::thread thread_ BARCACHE_GUARDED_BY(mutex_);
 };
 

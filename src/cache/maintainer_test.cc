@@ -32,6 +32,22 @@ TEST(MaintainerTest, ManyNudgesAreOneWork) {
   EXPECT_EQ(times, 0) << "stopped before the delay was over";
 }
 
+TEST(MaintainerTest, WhatIsWantedNowDoesNotWaitForTheDelay) {
+  std::promise<void> worked;
+  std::atomic<int> times{0};
+  Maintainer maintainer(
+      [&] {
+        if (++times == 1) worked.set_value();
+      },
+      std::chrono::hours(1));
+  maintainer.Nudge();
+  maintainer.NudgeNow();
+  EXPECT_EQ(worked.get_future().wait_for(std::chrono::seconds(10)), std::future_status::ready);
+  maintainer.Nudge();
+  maintainer.Stop();
+  EXPECT_EQ(times, 1) << "the nudge after it waits as always";
+}
+
 TEST(MaintainerTest, BetweenBatchesItDoesWhatIsNeverUrgent) {
   std::atomic<int> works{0};
   std::atomic<int> steps{0};

@@ -326,6 +326,8 @@ class Catalog {
   // Moves the write-ahead log into the database (PASSIVE), while every writer is kept out.
   // Returns Ok without doing anything when the log is short, or somebody is busy.
   Status CheckpointIfNeeded();
+  // Whether the log is so long that a checkpoint should not wait. Costs two loads.
+  bool IsLogLong() const;
 
   // --- identity --------------------------------------------------------------------------
   const std::string& catalog_id() const;  // 32 hex: in barcache_meta and in every footer.

@@ -59,6 +59,9 @@ struct Catalog::Impl {
   // kCatalogCorrupt once the file that was opened no longer has its name. For good: what comes
   // under that name later is another catalog.
   Status CheckIdentity() const;
+  // Waits for the disk to have the log, while everybody may go on writing: a checkpoint, which lets
+  // nobody write, has less to wait for then.
+  void SyncLog() const;
   // Lets SQLite remove the log's files if nobody else has the catalog open.
   void RemoveEmptyLog() const;
 
