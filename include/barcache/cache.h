@@ -39,9 +39,8 @@ class Catalog;    // catalog/catalog.h
 
 struct PutOptions {
   int64_t dataset_id = 0;
-  std::string backtest_id;          // "": linked to no backtest.
-  std::string request_json;         // "": what GenerateKey remembered for this key, if anything.
-  std::shared_ptr<void> companion;  // Kept beside the frame in the hot tier.
+  std::string backtest_id;   // "": linked to no backtest.
+  std::string request_json;  // "": what GenerateKey remembered for this key, if anything.
   // How long fetching it took; not given: what was known of the key before, else 1 second.
   std::optional<double> fetch_cost_s;
 };

@@ -112,7 +112,7 @@ class Cache::Impl final : public ForkParticipant {
   Status PutCold(const std::vector<PutItem>& items, const PutOptions& put, EventBuffer* events);
   void KeepHot(const PutItem& item, const WriteOutcome& outcome, uint64_t foreign_writes,
                const PutOptions& put, EventBuffer* events);
-  Status PutHotOnly(const std::vector<PutItem>& items, const PutOptions& put, EventBuffer* events);
+  Status PutHotOnly(const std::vector<PutItem>& items, EventBuffer* events);
   void CountUse(std::string_view key, std::string_view backtest_id);
   // Drops keys that left the cold tier.
   void Forget(const std::vector<std::string>& keys);

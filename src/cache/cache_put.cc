@@ -21,7 +21,7 @@ Status Cache::Impl::PutMany(const std::vector<PutItem>& items, const PutOptions&
   }
   EventBuffer events;
   const Status status =
-      cold_capacity_bytes == 0 ? PutHotOnly(items, put, &events) : PutCold(items, put, &events);
+      cold_capacity_bytes == 0 ? PutHotOnly(items, &events) : PutCold(items, put, &events);
   if (catalog->IsLogLong()) {
     maintainer_.NudgeNow();
   } else {
@@ -68,7 +68,6 @@ void Cache::Impl::KeepHot(const PutItem& item, const WriteOutcome& outcome, uint
   newest_.Accept(item.key, outcome.generation, outcome.epoch);
   HotEntry entry;
   entry.frame = item.frame;
-  entry.companion = put.companion;
   entry.uses = std::make_shared<UseCounter>();
   entry.charge_bytes = item.frame.size_bytes() + kEntryOverheadBytes;
   entry.tag = HotTag{outcome.epoch.bucket, outcome.epoch.engine, foreign_writes, outcome.generation,
@@ -83,15 +82,13 @@ void Cache::Impl::KeepHot(const PutItem& item, const WriteOutcome& outcome, uint
   events->push_back(std::move(event));
 }
 
-Status Cache::Impl::PutHotOnly(const std::vector<PutItem>& items, const PutOptions& put,
-                               EventBuffer* events) {
+Status Cache::Impl::PutHotOnly(const std::vector<PutItem>& items, EventBuffer* events) {
   for (const PutItem& item : items) {
     BARCACHE_ASSIGN_OR_RETURN(bool erased, cold_->Erase(item.key, events));
     (void)erased;
     const Epoch epoch = catalog->EpochOf(item.key);
     HotEntry entry;
     entry.frame = item.frame;
-    entry.companion = put.companion;
     entry.charge_bytes = item.frame.size_bytes() + kEntryOverheadBytes;
     entry.tag = HotTag{epoch.bucket, epoch.engine, catalog->ForeignWrites(), 0, ""};
     hot_tier()->Insert(item.key, std::move(entry), events);

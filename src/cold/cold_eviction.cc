@@ -6,7 +6,6 @@
 #include "cold/cold_events.h"
 #include "cold/cold_tier.h"
 #include "cold/evict_rows.h"
-#include "cold/release.h"
 
 namespace barcache {
 namespace {
@@ -117,7 +116,7 @@ Result<WriteOutcomes> ColdTier::Commit(const std::vector<WriteRequest>& requests
     for (const auto& [key, path] : leftovers) UnlinkOwned(key, path, events);
     static_cast<void>(Unlink(eviction.victims, events));
   }
-  const Status committed = CommitAndRelease(std::move(writer));
+  const Status committed = writer.Commit();
   touches.Settle(committed.ok());
   BARCACHE_RETURN_IF_ERROR(committed);
   for (const auto& [key, path] : leftovers) UnlinkOwned(key, path, events);
@@ -130,7 +129,7 @@ Result<std::vector<std::string>> ColdTier::Evict(int64_t capacity_bytes, Evictio
   BARCACHE_ASSIGN_OR_RETURN(CatalogWriter writer, catalog_->BeginWrite());
   BARCACHE_ASSIGN_OR_RETURN(const Eviction eviction,
                             EvictRows(&writer, {policy, capacity_bytes}, "", touches, events));
-  const Status committed = CommitAndRelease(std::move(writer));
+  const Status committed = writer.Commit();
   if (eviction.took_touches) touches->Settle(committed.ok());
   BARCACHE_RETURN_IF_ERROR(committed);
   return Unlink(eviction.victims, events);

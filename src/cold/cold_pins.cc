@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "cold/cold_tier.h"
-#include "cold/release.h"
 
 namespace barcache {
 
@@ -29,7 +28,7 @@ Result<int64_t> ColdTier::Pin(const std::vector<std::string>& keys, bool must_ex
                       std::to_string(capacity_bytes) +
                       ": nothing was pinned; unpin others or raise cold_cache_size_mb");
   }
-  BARCACHE_RETURN_IF_ERROR(CommitAndRelease(std::move(writer)));
+  BARCACHE_RETURN_IF_ERROR(writer.Commit());
   return pinned;
 }
 
@@ -40,7 +39,7 @@ Result<int64_t> ColdTier::Unpin(const std::vector<std::string>& keys) {
     BARCACHE_ASSIGN_OR_RETURN(const bool changed, writer.Unpin(key));
     unpinned += changed ? 1 : 0;
   }
-  BARCACHE_RETURN_IF_ERROR(CommitAndRelease(std::move(writer)));
+  BARCACHE_RETURN_IF_ERROR(writer.Commit());
   return unpinned;
 }
 

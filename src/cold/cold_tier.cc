@@ -7,7 +7,6 @@
 #include "base/failpoint.h"
 #include "base/sha256.h"
 #include "cold/cold_events.h"
-#include "cold/release.h"
 #include "cold/verification.h"
 
 namespace barcache {
@@ -85,7 +84,7 @@ void ColdTier::Drop(const EntryInfo& entry, Verdict verdict, EventBuffer* events
   auto writer = catalog_->BeginWrite();
   if (!writer.ok()) return;
   auto erased = writer->EraseIf(entry.cache_key, entry.parquet_path, entry.checksum);
-  if (!erased.ok() || !*erased || !CommitAndRelease(std::move(*writer)).ok()) return;
+  if (!erased.ok() || !*erased || !writer->Commit().ok()) return;
   // A file that belongs to another key (a swapped row) is that key's business.
   if (verdict == Verdict::kWrongBytes || verdict == Verdict::kUndecodable) {
     UnlinkOwned(entry.cache_key, entry.parquet_path, events);
@@ -109,7 +108,7 @@ Result<bool> ColdTier::Erase(std::string_view cache_key, EventBuffer* events) {
   BARCACHE_ASSIGN_OR_RETURN(CatalogWriter writer, catalog_->BeginWrite());
   BARCACHE_ASSIGN_OR_RETURN(auto victim, writer.Erase(cache_key));
   if (!victim) return false;
-  BARCACHE_RETURN_IF_ERROR(CommitAndRelease(std::move(writer)));
+  BARCACHE_RETURN_IF_ERROR(writer.Commit());
   UnlinkOwned(victim->cache_key, victim->parquet_path, events);
   return true;
 }
@@ -118,21 +117,21 @@ Result<std::vector<std::string>> ColdTier::EraseBacktest(std::string_view backte
                                                          bool keep_shared, EventBuffer* events) {
   BARCACHE_ASSIGN_OR_RETURN(CatalogWriter writer, catalog_->BeginWrite());
   BARCACHE_ASSIGN_OR_RETURN(auto victims, writer.EraseBacktest(backtest_id, keep_shared));
-  BARCACHE_RETURN_IF_ERROR(CommitAndRelease(std::move(writer)));
+  BARCACHE_RETURN_IF_ERROR(writer.Commit());
   return Unlink(victims, events);
 }
 
 Result<std::vector<std::string>> ColdTier::EraseAll(EventBuffer* events) {
   BARCACHE_ASSIGN_OR_RETURN(CatalogWriter writer, catalog_->BeginWrite());
   BARCACHE_ASSIGN_OR_RETURN(auto victims, writer.EraseAll());
-  BARCACHE_RETURN_IF_ERROR(CommitAndRelease(std::move(writer)));
+  BARCACHE_RETURN_IF_ERROR(writer.Commit());
   return Unlink(victims, events);
 }
 
 Result<std::vector<std::string>> ColdTier::EraseUnusedSince(int64_t before_s, EventBuffer* events) {
   BARCACHE_ASSIGN_OR_RETURN(CatalogWriter writer, catalog_->BeginWrite());
   BARCACHE_ASSIGN_OR_RETURN(auto victims, writer.EraseUnusedSince(before_s));
-  BARCACHE_RETURN_IF_ERROR(CommitAndRelease(std::move(writer)));
+  BARCACHE_RETURN_IF_ERROR(writer.Commit());
   return Unlink(victims, events);
 }
 
