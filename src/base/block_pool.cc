@@ -9,6 +9,11 @@
 #include <cstring>
 #include <utility>
 
+#if defined(__has_feature)  // Clang; GCC defines what is asked for below.
+#if __has_feature(address_sanitizer) && !defined(__SANITIZE_ADDRESS__)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
 #if defined(__SANITIZE_ADDRESS__)
 // Of the sanitizer's runtime: kept blocks are nobody's to touch.
 extern "C" void __asan_poison_memory_region(const volatile void* address, size_t size);
