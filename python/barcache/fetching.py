@@ -17,10 +17,10 @@ from barcache import _core
 from barcache.conversion import collect, frame_to_put
 from barcache.errors import BarcacheError, CacheClosed, InvalidType, UnsupportedFrame
 from barcache.events import log_event
-from barcache.flights import Errand, Flights, is_async_function, refuse_async
+from barcache.flights import Errand, Flights, is_async_function
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from barcache.flights import Answer
 
@@ -69,89 +69,36 @@ class FetchingCore(_core.CacheCore):
         self._remember_request(key, text)
         return key
 
-    def _fetch_whole(
+    def _fetching_whole(
         self,
-        symbols: Any,
-        start_date: Any,
-        end_date: Any,
-        resolution: Any,
+        call: tuple[Any, Any, Any, Any],
         data_source: Any,
         fetch_fn: Callable[..., Any],
         *,
-        backtest_id: str | None = None,
-    ) -> pl.DataFrame:
-        """The frame of a request, cached as a whole under its key. See get_or_fetch."""
-        key = self.generate_cache_key(symbols, start_date, end_date, resolution, data_source)
-        found: pl.DataFrame | None = self.get_cached_data(key, backtest_id=backtest_id)
+        backtest_id: str | None,
+        is_async: bool,
+    ) -> Generator[Any, Any, pl.DataFrame]:
+        """The frame of a request, cached as a whole under its key; yields a flight on a miss."""
+        key = self.generate_cache_key(*call, data_source)
+        found = self._get(key, backtest_id)
         if found is not None:
             return found
-        require_callable(fetch_fn)
-        if is_async_function(fetch_fn):
-            refuse_async(fetch_fn)
         errand = errand_of(
             self,
             key,
-            (data_source, resolution),
-            lambda: fetch_fn(symbols, start_date, end_date, resolution),
+            (data_source, call[3]),
+            fetch_of(fetch_fn, call, is_async=is_async),
             backtest_id=backtest_id,
             stores=self._stores,
         )
-        answer = self._flights.run(key, errand)
+        answer = yield key, errand
         return self._own(key, answer, backtest_id)
 
-    async def aget_or_fetch(
-        self,
-        symbols: list[str],
-        start_date: str,
-        end_date: str,
-        resolution: str,
-        data_source: str,
-        fetch_fn: Callable[..., Any],
-        *,
-        backtest_id: str | None = None,
-    ) -> pl.DataFrame:
-        """As get_or_fetch, for an async fetch_fn or a plain one, without blocking the event loop.
+    def _fly(self, flight: tuple[str, Errand[Any]]) -> Answer[Any]:
+        return self._flights.run(*flight)
 
-        A plain fetch_fn runs in a thread. Async and other calls for one request share one fetch.
-        When the task that fetches is cancelled, one that waits takes over; a task that waits can
-        be cancelled without any effect on the others.
-
-        >>> import asyncio, tempfile, polars as pl
-        >>> from barcache import CacheManager
-        >>> cache = CacheManager(":memory:", tempfile.mkdtemp())
-        >>> async def vendor(symbols, start_date, end_date, resolution):
-        ...     return pl.DataFrame({"close": [1.0, 2.0]})
-        >>> request = (["AAPL"], "2023-01-01", "2023-12-31", "1d", "yfinance")
-        >>> asyncio.run(cache.aget_or_fetch(*request, vendor)).height
-        2
-        >>> cache.close()
-        """
-        key = self.generate_cache_key(symbols, start_date, end_date, resolution, data_source)
-        in_thread = self._flights.in_thread
-        found = self._get_hot(key, backtest_id)
-        if found is None:
-            found = await in_thread(self._get, key, backtest_id)
-        if found is not None:
-            return found
-        require_callable(fetch_fn)
-
-        def fetch() -> Any:
-            return fetch_fn(symbols, start_date, end_date, resolution)
-
-        async def afetch() -> Any:
-            return await fetch()
-
-        errand = errand_of(
-            self,
-            key,
-            (data_source, resolution),
-            afetch if is_async_function(fetch_fn) else fetch,
-            backtest_id=backtest_id,
-            stores=self._stores,
-        )
-        answer = await self._flights.arun(key, errand)
-        frame: pl.DataFrame = await in_thread(self._own, key, answer, backtest_id)
-        return frame
+    async def _afly(self, flight: tuple[str, Errand[Any]]) -> Answer[Any]:
+        return await self._flights.arun(*flight)
 
     def _get(self, key: str, backtest_id: str | None) -> pl.DataFrame | None:
         found: pl.DataFrame | None = self.get_cached_data(key, backtest_id=backtest_id)
@@ -165,6 +112,19 @@ class FetchingCore(_core.CacheCore):
         with contextlib.suppress(CacheClosed):
             self._note_use(key, backtest_id)
         return frame.clone()
+
+
+def fetch_of(
+    fetch_fn: Callable[..., Any], call: tuple[Any, ...], *, is_async: bool
+) -> Callable[[], Any]:
+    """A call of a fetch function as an errand's ``fetch``."""
+    if not is_async or not is_async_function(fetch_fn):
+        return lambda: fetch_fn(*call)
+
+    async def fetch() -> Any:
+        return await fetch_fn(*call)
+
+    return fetch
 
 
 def errand_of(

@@ -25,9 +25,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from barcache.errors import FetchFailed, InvalidArgument, InvalidType
+from barcache.steps import adrive, drive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from barcache import _core
 
@@ -48,13 +49,14 @@ class Errand(Generic[T]):
         fetch: Gets what is missing: the caller's own code. For ``arun`` it may be a coroutine
             function, or return an awaitable.
         store: Makes the answer out of what was fetched and the seconds that took, and stores it
-            for others. Must not raise because it could not be stored.
+            for others. Must not raise because it could not be stored. It may be a generator
+            function that yields further fetches, as ``fetch``, and is sent what they got.
     """
 
     begin: Callable[[str], _core.Flight]
     look: Callable[[], T | None]
     fetch: Callable[[], Any]
-    store: Callable[[Any, float], T]
+    store: Callable[[Any, float], T | Generator[Any, Any, T]]
 
 
 @dataclass(frozen=True)
@@ -215,15 +217,17 @@ class Flights:
             found = errand.look()
             if found is None:
                 begin_s = time.perf_counter()
-                fetched = errand.fetch()
-                if inspect.isawaitable(fetched):
-                    _refuse_awaitable(fetched)
-                found = errand.store(fetched, time.perf_counter() - begin_s)
+                fetched = _fetch(errand.fetch)
+                stored: Any = errand.store(fetched, time.perf_counter() - begin_s)
+                if inspect.isgenerator(stored):
+                    stored = drive(stored, _fetch)
+                found = stored
         except Exception as error:
             flight.fail(*_description(error))
             raise
         finally:
             flight.land()
+        assert found is not None
         return found
 
     async def _afly(self, name: str, errand: Errand[T]) -> T:
@@ -241,9 +245,12 @@ class Flights:
             found: T | None = await self.in_thread(errand.look)
             if found is None:
                 begin_s = time.perf_counter()
-                fetched = await _fetch(errand.fetch)
+                fetched = await _afetch(errand.fetch)
                 cost_s = time.perf_counter() - begin_s
-                found = await self.in_thread(errand.store, fetched, cost_s)
+                stored: Any = await self.in_thread(errand.store, fetched, cost_s)
+                if inspect.isgenerator(stored):
+                    stored = await adrive(stored, _afetch, self.in_thread)
+                found = stored
         except Exception as error:
             await self.in_thread(flight.fail, *_description(error))
             raise
@@ -257,7 +264,14 @@ class Flights:
         return found
 
 
-async def _fetch(fetch: Callable[[], Any]) -> Any:
+def _fetch(fetch: Callable[[], Any]) -> Any:
+    fetched = fetch()
+    if inspect.isawaitable(fetched):
+        _refuse_awaitable(fetched)
+    return fetched
+
+
+async def _afetch(fetch: Callable[[], Any]) -> Any:
     import asyncio
 
     if is_async_function(fetch):

@@ -20,9 +20,10 @@ from barcache.bars.get_or_fetch import (
 from barcache.errors import InvalidArgument
 from barcache.fetching import FetchingCore, require_callable
 from barcache.flights import is_async_function, refuse_async
+from barcache.steps import adrive, drive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from concurrent.futures import Executor
     from contextvars import ContextVar
     from datetime import timedelta
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from barcache.bars.request import BarRequest
     from barcache.sources import Source
     from barcache.warming import WarmPlan, WarmReport
+
+    Flying = Generator[Any, Any, pl.DataFrame]  # Yields flights, is sent their answers.
 
 
 Call = tuple[Any, Any, Any, Any]  # symbols, start_date, end_date, resolution
@@ -129,7 +132,59 @@ class AskingCore(FetchingCore):
             offline=offline,
             stale_if_error=stale_if_error,
         )
-        return self._answer(call, data_source, fetch_fn, options, key)
+        return drive(self._answering(call, data_source, fetch_fn, options, key), self._fly)
+
+    async def aget_or_fetch(
+        self,
+        symbols: Sequence[str] | str,
+        start_date: Any,
+        end_date: Any,
+        resolution: str,
+        data_source: Any,
+        fetch_fn: Callable[..., Any] | None = None,
+        *,
+        backtest_id: str | None = None,
+        columns: Sequence[str] | None = None,
+        max_age: float | timedelta | None = None,
+        adjustment: str | None = None,
+        overlap: int = 1,
+        offline: bool = False,
+        stale_if_error: bool = False,
+    ) -> pl.DataFrame:
+        """As get_or_fetch, for async code: the event loop is never blocked.
+
+        A source or fetch_fn may be async, and is awaited in this loop; a plain one runs in a
+        thread. Async and other calls for one gap share one fetch. When the task that fetches is
+        cancelled, one that waits takes over; a task that waits can be cancelled without any effect
+        on the others.
+
+        >>> import asyncio, tempfile, polars as pl
+        >>> from barcache import CacheManager
+        >>> cache = CacheManager(":memory:", tempfile.mkdtemp())
+        >>> async def vendor(symbols, start_date, end_date, resolution):
+        ...     return pl.DataFrame({"close": [1.0, 2.0]})
+        >>> request = (["AAPL"], "2023-01-01", "2023-12-31", "1d", "yfinance")
+        >>> asyncio.run(cache.aget_or_fetch(*request, vendor)).height
+        2
+        >>> cache.close()
+        """
+        call = (symbols, start_date, end_date, resolution)
+        key = memo_key(*call, data_source, columns, max_age, adjustment)
+        known = self._bar_reader.recall_hot(self, key, backtest_id)
+        if known is not None:
+            frame: pl.DataFrame = known
+            return frame
+        options = BarOptions(
+            backtest_id=backtest_id,
+            columns=columns,
+            max_age=max_age,
+            adjustment=adjustment,
+            overlap=overlap,
+            offline=offline,
+            stale_if_error=stale_if_error,
+        )
+        steps = self._answering(call, data_source, fetch_fn, options, key, is_async=True)
+        return await adrive(steps, self._afly, self._flights.in_thread)
 
     def explain(
         self,
@@ -253,64 +308,87 @@ class AskingCore(FetchingCore):
 
         return coverage(self, symbol, source)
 
-    def _answer(
-        self, call: Call, data_source: Any, fetch_fn: Any, options: BarOptions, key: Any
-    ) -> pl.DataFrame:
-        source = self._source_of(data_source, fetch_fn)
+    def _answering(
+        self,
+        call: Call,
+        data_source: Any,
+        fetch_fn: Any,
+        options: BarOptions,
+        key: Any,
+        *,
+        is_async: bool = False,
+    ) -> Flying:
+        source = self._source_of(data_source, fetch_fn, is_async=is_async)
         if not is_of_bars(*call):
-            return self._only_named(call, source, fetch_fn, options)
-        request = self._request(call, source, fetch_fn, options)
+            _refuse_options(call, options)
+            return (yield from self._whole(call, source, fetch_fn, options, is_async=is_async))
+        request = self._request(call, source, fetch_fn, options, is_async=is_async)
         try:
-            return self._bar_reader.answer(self, request, key)
+            return (yield from self._bar_reader.answering(self, request, key))
         except NotBars as not_bars:
             whole = not_bars.frame
         if whole is None:  # Of a part of the request: the rest is not known.
-            whole = self._whole(call, source, fetch_fn, options)
+            whole = yield from self._whole(call, source, fetch_fn, options, is_async=is_async)
         if request.columns is not None:
             return whole.select(request.columns)
         self._bar_reader.remember_whole(key, request.exact_key)
         return whole
 
     def _request(
-        self, call: Call, source: Source, fetch_fn: Any, options: BarOptions
+        self,
+        call: Call,
+        source: Source,
+        fetch_fn: Any,
+        options: BarOptions,
+        *,
+        is_async: bool = False,
     ) -> BarRequest:
         symbols, start_date, end_date, resolution = call
         request = bar_request(symbols, Ends(start_date, end_date), resolution, source, **options)
         given = [symbols] if isinstance(symbols, str) else symbols
         start, end = (e if isinstance(e, str) else e.isoformat() for e in (start_date, end_date))
         exact = self.generate_cache_key(list(given), start, end, resolution, source.name)
-        return replace(request, exact_key=exact, symbols_given=given, fetch_fn=fetch_fn)
-
-    def _whole(
-        self, call: Call, source: Source, fetch_fn: Any, options: BarOptions
-    ) -> pl.DataFrame:
-        return self._fetch_whole(
-            *call, source.name, fetch_fn or source.fetch, backtest_id=options["backtest_id"]
+        return replace(
+            request,
+            exact_key=exact,
+            symbols_given=given,
+            fetch_fn=fetch_fn,
+            is_async=is_async,
         )
 
-    def _only_named(
-        self, call: Call, source: Source, fetch_fn: Any, options: BarOptions
-    ) -> pl.DataFrame:
-        """A request whose parts only name a frame."""
-        given = [
-            name
-            for name in ("columns", "max_age", "adjustment", "offline", "stale_if_error")
-            if options[name]
-        ]
-        if given:
-            raise InvalidArgument(
-                f"{call!r} cannot be read as symbols, two dates and a resolution, so that "
-                f"{', '.join(given)} means nothing: write dates as 2023-01-31 and a resolution as "
-                "1d, or leave it out"
-            )
-        return self._whole(call, source, fetch_fn, options)
+    def _whole(
+        self, call: Call, source: Source, fetch_fn: Any, options: BarOptions, *, is_async: bool
+    ) -> Flying:
+        fetch = source.afetch if is_async else source.fetch
+        return self._fetching_whole(
+            call,
+            source.name,
+            fetch_fn or fetch,
+            backtest_id=options["backtest_id"],
+            is_async=is_async,
+        )
 
-    def _source_of(self, data_source: Any, fetch_fn: Any) -> Source:
+    def _source_of(self, data_source: Any, fetch_fn: Any, *, is_async: bool) -> Source:
         if fetch_fn is not None:
             require_callable(fetch_fn)
-            if is_async_function(fetch_fn):
+            if not is_async and is_async_function(fetch_fn):
                 refuse_async(fetch_fn)
         return source_of(data_source, fetch_fn)
+
+
+def _refuse_options(call: Call, options: BarOptions) -> None:
+    """Options that mean nothing where the parts of a request only name a frame."""
+    given = [
+        name
+        for name in ("columns", "max_age", "adjustment", "offline", "stale_if_error")
+        if options[name]
+    ]
+    if given:
+        raise InvalidArgument(
+            f"{call!r} cannot be read as symbols, two dates and a resolution, so that "
+            f"{', '.join(given)} means nothing: write dates as 2023-01-31 and a resolution as "
+            "1d, or leave it out"
+        )
 
 
 def _default_options(

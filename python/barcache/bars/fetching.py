@@ -26,10 +26,12 @@ from barcache.bars.look import look_at, united, without
 from barcache.bars.restatement import kind_of_restatement
 from barcache.errors import BarcacheError, UnsupportedFrame
 from barcache.events import log_event
-from barcache.fetching import dataset_of, import_fetched, store_whole
+from barcache.fetching import dataset_of, fetch_of, import_fetched, store_whole
 from barcache.flights import Errand
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
     from barcache.bars.answers import Coverage
     from barcache.bars.asking import AskingCore
     from barcache.bars.ends import Interval
@@ -178,8 +180,10 @@ class Fetching:
 
     # --- fetching -----------------------------------------------------------------------------
 
-    def fetch(self, look: Look) -> bool:
+    def fetch(self, look: Look) -> Generator[Any, Any, bool]:
         """Fill all gaps. False: some were filled by others meanwhile; look again.
+
+        Yields flights: name and errand. Is sent their answers.
 
         Raises:
             NotBars: an answer that is none.
@@ -203,7 +207,7 @@ class Fetching:
                 and begin <= gap.interval[0]
                 and gap.interval[1] <= end
             ]
-            finished = self._call((begin, end), in_call) and finished
+            finished = (yield from self._call((begin, end), in_call)) and finished
         return finished
 
     def _add_overlaps(self, gap: _Gap) -> None:
@@ -229,7 +233,7 @@ class Fetching:
             interval = (moment, times[-1] + 1) if after else (times[0], moment)
             gap.overlaps.append(_Overlap(interval, bars))
 
-    def _call(self, interval: Interval, planned: list[_Gap]) -> bool:
+    def _call(self, interval: Interval, planned: list[_Gap]) -> Generator[Any, Any, bool]:
         """One call of the source, by this call or one that began it sooner. False: look again."""
         gaps = [rest for gap in planned for rest in self._still_missing(gap)]
         if not gaps:
@@ -249,13 +253,13 @@ class Fetching:
         errand: Errand[Any] = Errand(
             begin=begin,
             look=lambda: self._look_again(gaps, is_whole=is_whole, waited=bool(waits)),
-            fetch=lambda: self._ask(symbols, interval, gaps[0].part, is_whole=is_whole),
+            fetch=self._asking(symbols, interval, gaps[0].part, is_whole=is_whole),
             store=lambda fetched, cost_s: self._take(
                 fetched, cost_s, symbols, gaps, is_whole=is_whole
             ),
         )
         name = request.exact_key if is_whole else self._flight_name(symbols, interval)
-        answer = cache._flights.run(name, errand)
+        answer = yield name, errand
         value = answer.value
         if isinstance(value, _FilledMeanwhile):
             return False
@@ -290,7 +294,7 @@ class Fetching:
 
     def _take(
         self, fetched: Any, cost_s: float, symbols: list[str], gaps: list[_Gap], *, is_whole: bool
-    ) -> _Fetched | pl.DataFrame:
+    ) -> Generator[Any, Any, _Fetched | pl.DataFrame]:
         """Record what the source answered. A frame: it is no bars, and is cached as a whole."""
         cache, request = self.cache, self.request
         frame, stored = import_fetched(cache, fetched)
@@ -309,7 +313,7 @@ class Fetching:
                 backtest_id=request.backtest_id,
                 stores=cache._stores,
             )
-        return self._record(frame, shape, bars, gaps, cost_s)
+        return (yield from self._record(frame, shape, bars, gaps, cost_s))
 
     def _record(
         self,
@@ -318,7 +322,7 @@ class Fetching:
         bars: dict[str, pl.DataFrame],
         gaps: list[_Gap],
         cost_s: float,
-    ) -> _Fetched:
+    ) -> Generator[Any, Any, _Fetched]:
         by_part: dict[str, list[_Gap]] = {}
         for gap in gaps:
             by_part.setdefault(gap.part.symbol, []).append(gap)
@@ -342,7 +346,7 @@ class Fetching:
         result.segment_keys += [key for key, _ in segments]
         for its_gaps, found in restated:
             assert shape is not None
-            self._fetch_anew(its_gaps, found, shape, frame, result)
+            yield from self._fetch_anew(its_gaps, found, shape, frame, result)
         return result
 
     def _still_missing(self, gap: _Gap) -> list[_Gap]:
@@ -353,19 +357,17 @@ class Fetching:
             return [gap]
         return [_Gap(gap.part, interval) for interval in rest]
 
-    def _ask(
+    def _asking(
         self, symbols: list[str], interval: Interval, part: SymbolLook, *, is_whole: bool
-    ) -> Any:
-        """The source's answer, as it comes. A whole request is handed on as it was given."""
-        request = self.request
+    ) -> Callable[[], Any]:
+        """A call of the source. A whole request is handed on as it was given."""
+        request, ends = self.request, self.request.ends
+        given, start, end = symbols, *ends.arguments(interval, part.zone)
         if is_whole and request.fetch_fn is not None:
-            ends = request.ends
-            return request.fetch_fn(
-                request.symbols_given, ends.start, ends.end, request.resolution_text
-            )
-        start, end = request.ends.arguments(interval, part.zone)
-        fetch = request.source.fetch if request.fetch_fn is None else request.fetch_fn
-        return fetch(symbols, start, end, request.resolution_text)
+            given, start, end = request.symbols_given, ends.start, ends.end
+        fetch = request.source.afetch if request.is_async else request.source.fetch
+        call = (given, start, end, request.resolution_text)
+        return fetch_of(request.fetch_fn or fetch, call, is_async=request.is_async)
 
     def _place_anew(self, gaps: list[_Gap], shape: BarShape) -> None:
         """The zone of a new series is known by its first answer: days begin there."""
@@ -400,7 +402,7 @@ class Fetching:
         shape: BarShape,
         frame: pl.DataFrame,
         result: _Fetched,
-    ) -> None:
+    ) -> Generator[Any, Any, None]:
         """The whole history of a symbol, since what is held is no longer what the source says.
 
         Nothing of the symbol is recorded unless all of it was fetched.
@@ -414,9 +416,8 @@ class Fetching:
         pieces = [(gaps, found)]
         begin_s = time.perf_counter()
         for interval in without(held, [*own, *(gap.interval for gap in gaps)]):
-            again, _ = import_fetched(
-                self.cache, self._ask([part.symbol], interval, part, is_whole=False)
-            )
+            asking = self._asking([part.symbol], interval, part, is_whole=False)
+            again, _ = import_fetched(self.cache, (yield asking))
             again_shape = shape_of(again)
             bars = {} if again_shape is None else by_symbol(again, again_shape, [part.symbol])
             if bars is None or again_shape is None:

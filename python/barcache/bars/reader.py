@@ -24,7 +24,7 @@ from barcache.errors import CatalogBusy, ColumnNotFound, PartialCoverage
 from barcache.events import log_event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from barcache.bars.asking import AskingCore
     from barcache.bars.request import BarRequest
@@ -73,6 +73,13 @@ class BarReader:
         cache._count_hits(found.watch, backtest_id or cache._backtest.get() or "")
         return found.frame.clone()
 
+    def recall_hot(self, cache: AskingCore, memo_key: Any, backtest_id: str | None) -> Any:
+        """As recall, from memory alone."""
+        found = self._remembered.get(memo_key)
+        if isinstance(found, str):
+            return cache._get_hot(found, backtest_id)
+        return self.recall(cache, memo_key, backtest_id)
+
     def remember_whole(self, memo_key: Any, exact_key: str) -> None:
         """From now on the request is answered by the entry of that key, while there is one."""
         if memo_key is not None:
@@ -107,8 +114,12 @@ class BarReader:
 
     # --- answering --------------------------------------------------------------------------
 
-    def answer(self, cache: AskingCore, request: BarRequest, memo_key: Any) -> pl.DataFrame:
+    def answering(
+        self, cache: AskingCore, request: BarRequest, memo_key: Any
+    ) -> Generator[Any, Any, pl.DataFrame]:
         """The bars asked for, fetched where they are missing.
+
+        Yields flights: name and errand. Is sent their answers.
 
         Raises:
             NotBars: the source's answer cannot be kept as bars.
@@ -116,7 +127,7 @@ class BarReader:
             PartialCoverage: offline, or the source failed and ``stale_if_error``.
         """
         run = _Run(cache, request, int(self.clock()))
-        frame = run.answer()
+        frame = yield from run.answering()
         if run.from_cache and memo_key is not None:
             self._remember(cache, memo_key, run.look, frame)
             frame = frame.clone()
@@ -135,7 +146,7 @@ class _Run:
         self.from_cache = False
         self._lost_keys: set[str] = set()
 
-    def answer(self) -> pl.DataFrame:
+    def answering(self) -> Generator[Any, Any, pl.DataFrame]:
         request = self.request
         since_s: int | None = None
         for _ in range(MOST_LOOKS):
@@ -151,7 +162,7 @@ class _Run:
             if request.offline:
                 raise self._partial(frames, "offline=True")
             try:
-                finished = self.fetching.fetch(look)
+                finished = yield from self.fetching.fetch(look)
             except (NotBars, PartialCoverage):
                 raise
             except Exception as error:

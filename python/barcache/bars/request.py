@@ -38,6 +38,7 @@ class BarRequest:
         exact_key: the key under which the request would be cached as a whole.
         symbols_given: as the caller gave them.
         fetch_fn: what to call in the place of the source, with symbols and ends as given.
+        is_async: a task asks, which awaits the source.
     """
 
     symbols: tuple[str, ...]
@@ -56,6 +57,7 @@ class BarRequest:
     exact_key: str = ""
     symbols_given: Any = None
     fetch_fn: Callable[..., Any] | None = None
+    is_async: bool = False
 
     @property
     def identity(self) -> tuple[str, str, str]:

@@ -24,6 +24,7 @@ from barcache.errors import (
     SymbolNotFound,
 )
 from barcache.sources.vendor_errors import source_error
+from barcache.steps import drive
 from barcache.warming.pace import Stopped
 from barcache.warming.report import WarmReport
 
@@ -265,7 +266,9 @@ def _fill(cache: AskingCore, request: BarRequest, fetching: Fetching, now_s: int
     since_s: int | None = None
     for _ in range(MOST_LOOKS):
         look = look_at(cache, request, now_s=now_s, since_s=since_s)
-        if look.complete or (not fetching.adopt(look) and fetching.fetch(look)):
+        if look.complete:
+            return
+        if not fetching.adopt(look) and drive(fetching.fetch(look), cache._fly):
             return
         since_s = now_s  # Others fetched some of it: their answers count.
 
