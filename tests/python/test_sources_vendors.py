@@ -136,6 +136,9 @@ def test_an_error_of_yahoo_is_never_taken_for_no_bars(yahoo, error, kind):
         YFinanceSource().fetch(["AAPL"], *DAYS, "1d")
     yahoo.errors = [YFPricesMissingError("none")]
     assert YFinanceSource().fetch(["AAPL"], *DAYS, "1d").is_empty()
+    yahoo.describes, yahoo.errors = False, [YFPricesMissingError("none")]
+    with pytest.raises(SourceUnavailable, match="Yahoo did not answer for 'AAPL'"):
+        YFinanceSource().fetch(["AAPL"], *DAYS, "1d")
 
 
 def test_a_rate_limit_is_waited_out_with_retry(yahoo):

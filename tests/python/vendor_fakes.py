@@ -12,7 +12,7 @@ import polars as pl
 
 
 class YFPricesMissingError(Exception):
-    """Named as yfinance's: nothing in that range."""
+    """Named as yfinance's: nothing in that range, or an answer that it did not understand."""
 
 
 class YFTickerMissingError(Exception):
@@ -33,9 +33,13 @@ class Yahoo:
         self.bars, self.zone = bars, zone
         self.calls = []
         self.errors = []
+        self.describes = True  # Whether its answers describe the symbol, bars or not.
 
     def Ticker(self, symbol):  # noqa: N802
-        return SimpleNamespace(history=lambda **options: self._history(symbol, **options))
+        return SimpleNamespace(
+            history=lambda **options: self._history(symbol, **options),
+            history_metadata={"symbol": symbol} if self.describes else {},
+        )
 
     def _history(
         self, symbol, *, start, end, interval, auto_adjust, actions, timeout, raise_errors

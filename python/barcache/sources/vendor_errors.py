@@ -42,6 +42,7 @@ _MEANINGS: Final[dict[str, type[SourceError]]] = {
     "ClientConnectionError": SourceUnavailable,  # aiohttp
     "TransportError": SourceUnavailable,  # httpx
     "URLError": SourceUnavailable,  # urllib
+    "JSONDecodeError": SourceUnavailable,  # json: a page that says something else
 }
 
 

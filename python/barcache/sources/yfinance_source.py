@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from barcache.errors import InvalidArgument, RangeUnavailable, SymbolNotFound
+from barcache.errors import (
+    InvalidArgument,
+    RangeUnavailable,
+    SourceUnavailable,
+    SymbolNotFound,
+)
 from barcache.resolution import Resolution, parse_resolution
 from barcache.sources.bars import check_bars
 from barcache.sources.base import as_argument
@@ -135,8 +140,9 @@ class YFinanceSource:
     ) -> pl.DataFrame:
         if self._limiter is not None:
             self._limiter.acquire()
+        ticker = yfinance.Ticker(symbol)
         try:
-            answer = yfinance.Ticker(symbol).history(
+            answer = ticker.history(
                 start=begin.isoformat(),
                 end=stop.isoformat(),
                 interval=step.name,
@@ -147,9 +153,12 @@ class YFinanceSource:
             )
         except Exception as error:
             names = [kind.__name__ for kind in type(error).__mro__]
-            if "YFPricesMissingError" in names:  # The symbol is known: no bars in that range.
-                return self._empty(step)
             found = source_error(error)
+            if "YFPricesMissingError" in names and "No data found" not in str(error):
+                if _has_none(ticker, error):
+                    return self._empty(step)
+                found = SourceUnavailable(f"Yahoo did not answer for {symbol!r}: {error}")
+            _forget_answers(yfinance)
             if found is None:
                 raise
             if isinstance(found, SymbolNotFound):
@@ -175,6 +184,25 @@ class YFinanceSource:
         names = [n for n in _COLUMNS.values() if n != "adj_close" or self.adjustment == "splits"]
         numbers = {name: pl.Float64() for name in names}
         return pl.DataFrame(schema={"timestamp": time_type, "symbol": pl.String(), **numbers})
+
+
+def _has_none(ticker: Any, error: Exception) -> bool:
+    """Whether Yahoo said that there are no bars; else it failed, and yfinance does not tell.
+
+    It raises the same for an answer without bars, which describes the symbol nevertheless, and for
+    one that is something else, such as an error of the server.
+    """
+    if "Data doesn't exist" in str(error):
+        return True
+    return getattr(error, "yahoo_reason", None) is None and "symbol" in ticker.history_metadata
+
+
+def _forget_answers(yfinance: Any) -> None:
+    """Has yfinance ask anew: it remembers answers for past days, those that failed as well."""
+    remembering = getattr(getattr(yfinance, "data", None), "YfData", None)
+    clear = getattr(getattr(remembering, "cache_get", None), "cache_clear", None)
+    if clear is not None:
+        clear()
 
 
 def _imported() -> Any:
