@@ -14,9 +14,10 @@ BUILD := build/dev
 SOURCES_CC = $$(git ls-files --cached --others --exclude-standard '*.cc' '*.h')
 
 .PHONY: help setup build test test-cpp test-python check format format-check lint types stub \
-        stub-check layers examples demo bench bench-cpp \
-        bench-cpp-check test-install test-rustybt test-bars test-universes torture-ci torture \
-        torture-sample torture-build mutants sanitize fuzz wheel clean
+        stub-check layers examples demo bench compare bench-cpp \
+        bench-cpp-check test-install test-rustybt test-vendors test-network test-bars \
+        test-universes torture-ci torture torture-sample torture-build mutants sanitize fuzz \
+        wheel clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -86,6 +87,9 @@ bench: build  ## Benchmarks against the peers, side by side in one run
 	@scripts/setup bench
 	@$(PYTHON) -m benchmarks.run
 
+compare: build  ## The same requests through barcache, yfinance-cache and RustyBT; writes docs
+	@scripts/compare --write
+
 bench-cpp: build  ## The rooms one by one (Google Benchmark); FILTER=Codec for one of them
 	@scripts/bench-cpp measure "$(FILTER)"
 
@@ -97,6 +101,14 @@ test-install: setup  ## pip install ., the wheel and find_package, each into a b
 
 test-rustybt: setup  ## Tests against the real rustybt, in a venv of its own (Python 3.12)
 	@scripts/test-rustybt
+
+test-vendors: build  ## The sources yfinance and ccxt as they are installed, against local servers
+	@scripts/setup vendors
+	@$(PYTHON) -m pytest tests/python/test_sources_vendors_http.py tests/python/test_compare.py
+
+test-network: build  ## The same sources against the real vendors, over the network
+	@scripts/setup vendors
+	@$(PYTHON) -m pytest -m network tests/python
 
 test-bars: build  ## 2000 random sequences of requests for bars, against an oracle
 	@BARCACHE_BAR_SEQUENCES=2000 $(PYTHON) -m pytest -q -o faulthandler_timeout=3600 \

@@ -1,7 +1,8 @@
 """RustyBT's own cache code, from its source distribution, run in place.
 
-Two of its files are all that is measured; they need polars, SQLAlchemy and structlog. The package
-around them is not built or imported: empty packages stand in for its parents.
+A few of its files are all that is measured; they need polars, SQLAlchemy and structlog, the cache
+of a data source pandas too. The package around them is not built or imported: empty packages stand
+in for its parents.
 """
 
 from __future__ import annotations
@@ -44,10 +45,21 @@ def unpacked(build_directory: Path) -> Path:
     return package
 
 
-def load(build_directory: Path) -> Any:
-    """The module rustybt.data.polars.cache_manager."""
+PACKAGES = (
+    "rustybt",
+    "rustybt.assets",
+    "rustybt.data",
+    "rustybt.data.bundles",
+    "rustybt.data.polars",
+    "rustybt.data.sources",
+    "rustybt.utils",
+)
+
+
+def load_module(build_directory: Path, module: str) -> Any:
+    """A module of one of these packages, by its name."""
     package = unpacked(build_directory)
-    for name in ("rustybt", "rustybt.data", "rustybt.data.polars"):
+    for name in PACKAGES:
         parent = types.ModuleType(name)
         parent.__path__ = [str(package.joinpath(*name.split(".")[1:]))]
         sys.modules[name] = parent
@@ -56,7 +68,12 @@ def load(build_directory: Path) -> Any:
     # Its log goes to stdout by default; what printing costs is not what is compared.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="rustybt")
-    return importlib.import_module("rustybt.data.polars.cache_manager")
+    return importlib.import_module(module)
+
+
+def load(build_directory: Path) -> Any:
+    """The module rustybt.data.polars.cache_manager."""
+    return load_module(build_directory, "rustybt.data.polars.cache_manager")
 
 
 class RustyBT(TwoTier):
