@@ -36,6 +36,7 @@ struct Event;     // base/event.h: one line of the log.
 class HotTier;    // hot/hot_tier.h
 struct HotEntry;  // hot/hot_tier.h
 class Catalog;    // catalog/catalog.h
+class CatalogWriter;
 
 struct PutOptions {
   int64_t dataset_id = 0;
@@ -85,6 +86,21 @@ class FrameScan {
   // nullptr: all columns. Errors: kCorruption when the bytes are no longer those that were put;
   // kColumnNotFound for an unknown column; kIo; kOverBudget; kOutOfMemory.
   virtual Result<Frame> Read(const std::vector<std::string>* columns) const = 0;
+};
+
+// An entry as it lies on disk.
+struct StoredEntry {
+  Frame frame;
+  EntryInfo info;
+};
+
+// One entry in the place of others.
+struct Merge {
+  PutItem item;        // Under a key of its own.
+  PutOptions options;  // Its backtest is not looked at.
+  std::vector<EntryInfo> inputs;
+  // Called within the transaction that stores it; false: it is not to be stored after all.
+  std::function<Result<bool>(CatalogWriter*)> record;
 };
 
 struct ScanHit {
@@ -141,6 +157,18 @@ class Cache {
   // As Put for each item in turn, but encoded side by side and stored in one transaction: on
   // error none of them is stored.
   Status PutMany(const std::vector<PutItem>& items, const PutOptions& options = {});
+
+  // For background work; the next three may be called on a thread of one's own, which then destroys
+  // no companion, and their events are said at the end of the next call of somebody else.
+  //
+  // The entry, read from disk and verified. Counts nothing and keeps nothing hot. nullopt: a miss.
+  Result<std::optional<StoredEntry>> ReadStored(std::string_view key);
+  // Stores an entry in the place of others, in one transaction: their links, uses and pins are
+  // handed on to it, and they are gone. Returns its size in bytes; -1, and nothing is changed: one
+  // of them is no longer what was read, `record` said no, or there is no room. On error nothing is
+  // changed either.
+  Result<int64_t> PutInPlaceOf(const Merge& merge);
+  void SayLater(Event event);
 
   // Begins something of that name, or waits for whoever does it: see flight.h. Never waits by
   // itself. Errors: kClosed.

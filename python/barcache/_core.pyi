@@ -248,6 +248,17 @@ class CacheCore:
 
     def _count_hits(self, watch: SeriesWatch, backtest_id: str) -> None: ...
 
+    def _fetched_bars(self, before: Sequence[Series], time_column: str) -> None:
+        """
+        Answers were recorded in these series: has their small segments merged.
+        """
+
+    def _merge_now(self, source: str, resolution: str, adjustment: str, symbols: Sequence[str], time_column: str, merge_at: int = 8) -> int:
+        """Merges them before it returns. Returns how many segments are gone."""
+
+    def _drain_merges(self) -> None:
+        """Waits for the background."""
+
 class FetchedFrame:
     """A frame read once, to be stored and handed out."""
 

@@ -47,34 +47,6 @@ Status CheckInOrder(const Answer& answer) {
   return Status();
 }
 
-// Returns whether the answer was recorded.
-Result<bool> RecordOne(CatalogWriter* writer, const Answer& answer) {
-  BARCACHE_RETURN_IF_ERROR(CheckInOrder(answer));
-  const std::string key = SeriesKeyOf(answer.name);
-  BARCACHE_ASSIGN_OR_RETURN(const std::vector<CoverageRow> rows, writer->CoverageOf(key));
-  const std::vector<Coverage> standing = SoundCoverage(key, rows);
-  if (!StandIn(answer.in_place_of, standing)) return false;
-  const SeriesName& name = answer.name;
-  BARCACHE_RETURN_IF_ERROR(writer->StoreSeries(
-      {key, name.source, name.resolution, name.adjustment, name.symbol, answer.schema_text}));
-  std::vector<Coverage> newer = answer.coverage;
-  BARCACHE_RETURN_IF_ERROR(MarkLost(writer, &newer));
-  const std::vector<Coverage> result =
-      Overlaid(answer.forget_others ? std::vector<Coverage>() : standing, newer);
-  std::vector<CoverageRow> wanted;
-  wanted.reserve(result.size());
-  for (const Coverage& coverage : result) wanted.push_back(RowOf(coverage));
-  for (const CoverageRow& row : rows) {
-    if (std::ranges::find(wanted, row) != wanted.end()) continue;
-    BARCACHE_RETURN_IF_ERROR(writer->DropCoverage(key, row.begin_ns));
-  }
-  for (const CoverageRow& row : wanted) {
-    if (std::ranges::find(rows, row) != rows.end()) continue;
-    BARCACHE_RETURN_IF_ERROR(writer->AddCoverage(key, row));
-  }
-  return true;
-}
-
 }  // namespace
 
 Ledger::Ledger(Catalog* catalog) : catalog_(catalog) { JoinForks(); }
@@ -138,11 +110,38 @@ Result<std::vector<SeriesPointer>> Ledger::All() {
   return all;
 }
 
+Result<bool> Ledger::RecordWithin(CatalogWriter* writer, const Answer& answer) {
+  BARCACHE_RETURN_IF_ERROR(CheckInOrder(answer));
+  const std::string key = SeriesKeyOf(answer.name);
+  BARCACHE_ASSIGN_OR_RETURN(const std::vector<CoverageRow> rows, writer->CoverageOf(key));
+  const std::vector<Coverage> standing = SoundCoverage(key, rows);
+  if (!StandIn(answer.in_place_of, standing)) return false;
+  const SeriesName& name = answer.name;
+  BARCACHE_RETURN_IF_ERROR(writer->StoreSeries(
+      {key, name.source, name.resolution, name.adjustment, name.symbol, answer.schema_text}));
+  std::vector<Coverage> newer = answer.coverage;
+  BARCACHE_RETURN_IF_ERROR(MarkLost(writer, &newer));
+  const std::vector<Coverage> result =
+      Overlaid(answer.forget_others ? std::vector<Coverage>() : standing, newer);
+  std::vector<CoverageRow> wanted;
+  wanted.reserve(result.size());
+  for (const Coverage& coverage : result) wanted.push_back(RowOf(coverage));
+  for (const CoverageRow& row : rows) {
+    if (std::ranges::find(wanted, row) != wanted.end()) continue;
+    BARCACHE_RETURN_IF_ERROR(writer->DropCoverage(key, row.begin_ns));
+  }
+  for (const CoverageRow& row : wanted) {
+    if (std::ranges::find(rows, row) != rows.end()) continue;
+    BARCACHE_RETURN_IF_ERROR(writer->AddCoverage(key, row));
+  }
+  return true;
+}
+
 Result<int64_t> Ledger::Record(const std::vector<Answer>& answers) {
   BARCACHE_ASSIGN_OR_RETURN(CatalogWriter writer, catalog_->BeginWrite());
   int64_t recorded = 0;
   for (const Answer& answer : answers) {
-    BARCACHE_ASSIGN_OR_RETURN(const bool done, RecordOne(&writer, answer));
+    BARCACHE_ASSIGN_OR_RETURN(const bool done, RecordWithin(&writer, answer));
     recorded += done ? 1 : 0;
   }
   BARCACHE_RETURN_IF_ERROR(writer.Commit());

@@ -65,6 +65,8 @@ class Ledger final : public ForkParticipant {
 
   // All answers in one transaction: on error none of them. Returns how many were recorded.
   Result<int64_t> Record(const std::vector<Answer>& answers);
+  // One answer within a transaction of the caller's. Returns whether it was recorded.
+  static Result<bool> RecordWithin(CatalogWriter* writer, const Answer& answer);
 
   void BeforeFork() override;
   void AfterFork(bool in_child) override;

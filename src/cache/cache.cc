@@ -107,6 +107,13 @@ Status Cache::PutMany(const std::vector<PutItem>& items, const PutOptions& optio
   return impl_->PutMany(items, options);
 }
 
+Result<std::optional<StoredEntry>> Cache::ReadStored(std::string_view key) {
+  return impl_->ReadStored(key);
+}
+
+Result<int64_t> Cache::PutInPlaceOf(const Merge& merge) { return impl_->PutInPlaceOf(merge); }
+void Cache::SayLater(Event event) { impl_->EmitLater(std::move(event)); }
+
 Result<std::unique_ptr<Flight>> Cache::BeginFlight(std::string_view name) {
   return impl_->BeginFlight(name);
 }

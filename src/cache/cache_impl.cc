@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 #include "barcache/cache_key.h"
@@ -138,11 +139,25 @@ void Cache::Impl::EmitLater(Event event) {
   has_deferred_ = true;
 }
 
+void Cache::Impl::TakeOut(const std::vector<std::string>& keys) {
+  const std::shared_ptr<HotTier> tier = hot_tier();
+  std::vector<HotEntryPointer> taken;
+  taken.reserve(keys.size());
+  for (const std::string& key : keys) {
+    if (HotEntryPointer entry = tier->Take(key)) taken.push_back(std::move(entry));
+  }
+  const MutexLock lock(deferred_mutex_);
+  std::ranges::move(taken, std::back_inserter(taken_out_));
+  has_deferred_ = true;
+}
+
 void Cache::Impl::Emit(EventBuffer events) {
+  std::vector<HotEntryPointer> taken_out;  // Goes last, when no lock is held.
   if (has_deferred_.exchange(false)) {
     const MutexLock lock(deferred_mutex_);
     events.insert(events.begin(), deferred_.begin(), deferred_.end());
     deferred_.clear();
+    taken_out.swap(taken_out_);
   }
   if (!sink_) return;
   for (const Event& event : events) sink_(event);
@@ -161,6 +176,7 @@ Status Cache::Impl::Close() {
     Emit(std::move(events));
   }
   hot_tier()->Clear();
+  Emit({});  // What background threads left.
   recycled_.reset();
   Failpoint("cache.closing");
   catalog->Close();

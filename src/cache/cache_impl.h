@@ -46,6 +46,8 @@ class Cache::Impl final : public ForkParticipant {
   void CountHits(const std::vector<std::string>& keys, std::string_view backtest_id);
   Result<std::optional<ScanHit>> Scan(std::string_view key, const GetOptions& options);
   Status PutMany(const std::vector<PutItem>& items, const PutOptions& options);
+  Result<std::optional<StoredEntry>> ReadStored(std::string_view key);
+  Result<int64_t> PutInPlaceOf(const Merge& merge);
   Result<std::optional<EntryInfo>> Find(std::string_view key);
   Result<std::vector<EntryInfo>> Entries();
   Result<std::vector<std::string>> BacktestsOf(std::string_view key);
@@ -70,6 +72,9 @@ class Cache::Impl final : public ForkParticipant {
   Status NoteUse(std::string_view key, std::string_view backtest_id);
   Status Flush();
   Status Close();
+
+  // Says it at the end of the next call.
+  void EmitLater(Event event);
 
   // Ok, or kClosed / kReadOnly with what to do.
   Status RequireOpen() const;
@@ -120,8 +125,8 @@ class Cache::Impl final : public ForkParticipant {
   Status FlushLinksIfAny();
   void Maintain();
   std::chrono::milliseconds Sweep();
-  // Says it at the end of the next call.
-  void EmitLater(Event event);
+  // Out of the hot tier, to be destroyed at the end of the next call.
+  void TakeOut(const std::vector<std::string>& keys);
   void Emit(EventBuffer events);
   Status WriteDailyStatistics(EventBuffer* events);
 
@@ -149,9 +154,11 @@ class Cache::Impl final : public ForkParticipant {
   int64_t recorded_hits_ BARCACHE_GUARDED_BY(record_mutex_) = 0;
   int64_t recorded_misses_ BARCACHE_GUARDED_BY(record_mutex_) = 0;
 
-  // What the background thread has to say: it never calls the sink itself.
+  // What background threads have to say, and what they took out of the hot tier: they never call
+  // the sink themselves, and destroy no companion.
   Mutex deferred_mutex_;
   EventBuffer deferred_ BARCACHE_GUARDED_BY(deferred_mutex_);
+  std::vector<HotEntryPointer> taken_out_ BARCACHE_GUARDED_BY(deferred_mutex_);
   std::atomic<bool> has_deferred_{false};
 };
 

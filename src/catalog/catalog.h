@@ -171,8 +171,16 @@ class CatalogWriter {
   Result<UpsertOutcome> Upsert(const NewEntry& entry);
 
   // Links a key to a backtest once (linked_at stays that of the first). Ok and no effect when
-  // the key has no row. Returns whether a row was added.
+  // the key has no row; of a segment that was merged, its heir is linked. Returns whether a row was
+  // added.
   Result<bool> Link(std::string_view backtest_id, std::string_view cache_key, int64_t now_s);
+
+  // An entry is about to take the place of another: hands on its links, counted uses, cost and pin.
+  // Both have a row.
+  Status PassOn(std::string_view from_key, std::string_view to_key);
+  // The entry that took the place of a segment that is gone: its request names the segment among
+  // those it was "merged_from". "": there is none.
+  Result<std::string> HeirOf(std::string_view segment_key);
 
   // Removes the row (and by trigger its links and side row). nullopt: there was none.
   Result<std::optional<Victim>> Erase(std::string_view cache_key);

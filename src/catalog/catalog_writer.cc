@@ -264,12 +264,17 @@ Status CatalogWriter::StoreSideRow(const NewEntry& entry, bool present) {
 Result<bool> CatalogWriter::Link(std::string_view backtest_id, std::string_view cache_key,
                                  int64_t now_s) {
   int64_t created_at = 0;
+  bool is_there = false;
   {
     BARCACHE_ASSIGN_OR_RETURN(StatementUse find, state_->Use(kFindCreated));
     find->Bind(1, cache_key);
     BARCACHE_ASSIGN_OR_RETURN(const bool row, find->Step());
-    if (!row) return false;
-    created_at = find->Int64Or(0, 0);
+    if (row) created_at = find->Int64Or(0, 0);
+    is_there = row;
+  }
+  if (!is_there) {
+    BARCACHE_ASSIGN_OR_RETURN(const std::string heir, HeirOf(cache_key));
+    return heir.empty() ? false : Link(backtest_id, heir, now_s);
   }
   {
     BARCACHE_ASSIGN_OR_RETURN(StatementUse find, state_->Use(kFindLink));

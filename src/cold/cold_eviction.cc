@@ -6,34 +6,10 @@
 #include "cold/cold_events.h"
 #include "cold/cold_tier.h"
 #include "cold/evict_rows.h"
+#include "cold/touches_once.h"
 
 namespace barcache {
 namespace {
-
-// Pending touches as one transaction sees them: taken at most once, and given back by the
-// destructor unless they were settled.
-class TouchesOnce final : public PendingTouches {
- public:
-  explicit TouchesOnce(PendingTouches* touches) : touches_(touches) {}
-  TouchesOnce(const TouchesOnce&) = delete;
-  TouchesOnce& operator=(const TouchesOnce&) = delete;
-  ~TouchesOnce() override { Settle(false); }
-
-  std::vector<Touch> Take() override {
-    if (touches_ == nullptr || taken_) return {};
-    taken_ = true;
-    return touches_->Take();
-  }
-
-  void Settle(bool written) override {
-    if (touches_ != nullptr && taken_) touches_->Settle(written);
-    touches_ = nullptr;
-  }
-
- private:
-  PendingTouches* touches_;
-  bool taken_ = false;
-};
 
 // What other entries that are pinned leave for this one; nullopt: room enough.
 Result<std::optional<Event>> RefuseBesidePinned(CatalogWriter* writer, const NewEntry& entry,

@@ -15,6 +15,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -96,6 +97,21 @@ struct WriteOutcomes {
   std::vector<std::string> evicted_keys;  // To be dropped from the hot tier.
 };
 
+// An entry made of others, to be stored in their place.
+struct MergeRequest {
+  WriteRequest written;
+  std::vector<EntryInfo> inputs;  // As their files were read.
+  // Called within the transaction, when the new entry has its row and the inputs still have theirs.
+  // False: the merge no longer holds.
+  std::function<Result<bool>(CatalogWriter*)> record;
+};
+
+struct MergeOutcome {
+  bool merged = false;
+  int64_t size_bytes = 0;
+  std::vector<std::string> gone_keys;  // To be dropped from the hot tier.
+};
+
 class ColdTier {
  public:
   // REQUIRES: catalog and clock outlive the tier.
@@ -114,6 +130,13 @@ class ColdTier {
   // other. On error none of them is stored and their files are gone.
   Result<WriteOutcomes> Write(const std::vector<WriteRequest>& requests, const WriteLimits& limits,
                               EventBuffer* events);
+
+  // Its file first; then one transaction that adds its row, has `record` say whether the merge
+  // holds, hands links, uses and pins of the inputs on, and removes their rows; then their files.
+  // Not merged, and nothing changed: an input is no longer what was read, `record` said no, or the
+  // entry is larger than the capacity.
+  Result<MergeOutcome> Merge(const MergeRequest& request, const WriteLimits& limits,
+                             EventBuffer* events);
 
   // Returns the keys removed, for the hot tier to drop.
   Result<bool> Erase(std::string_view cache_key, EventBuffer* events);
@@ -164,6 +187,8 @@ class ColdTier {
   Result<WriteOutcomes> Commit(const std::vector<WriteRequest>& requests,
                                const std::vector<NewEntry>& entries, const WriteLimits& limits,
                                EventBuffer* events);
+  Result<MergeOutcome> CommitMerge(const MergeRequest& request, const NewEntry& entry,
+                                   const WriteLimits& limits, EventBuffer* events);
   std::vector<std::string> Unlink(const std::vector<Victim>& victims, EventBuffer* events) const;
   void UnlinkOwned(const std::string& cache_key, const std::string& path,
                    EventBuffer* events) const;

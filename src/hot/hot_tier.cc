@@ -286,6 +286,13 @@ bool HotTier::Erase(std::string_view key) {
   return leaving.first() != nullptr;
 }
 
+std::shared_ptr<const HotEntry> HotTier::Take(std::string_view key) {
+  LeavingNodes leaving;
+  MutexLock lock(impl_->mutex);
+  impl_->Remove(key, &leaving);
+  return leaving.first() == nullptr ? nullptr : leaving.first()->entry;
+}
+
 void HotTier::Clear() {
   std::unordered_map<std::string_view, std::unique_ptr<Node>> leaving;
   MutexLock lock(impl_->mutex);

@@ -77,6 +77,9 @@ class HotTier {
               std::shared_ptr<void> companion);
 
   bool Erase(std::string_view key);
+  // As Erase, for a thread on which nothing may be destroyed: the entry goes on living in the
+  // result. Null: there was none.
+  std::shared_ptr<const HotEntry> Take(std::string_view key);
   void Clear();
 
   void SetCapacity(int64_t capacity_bytes, EventBuffer* events);

@@ -408,6 +408,7 @@ void Construct(CacheCore* self, std::string db_path, std::string cache_directory
   auto* made = new (self) CacheCore;
   made->cache = std::move(cache);
   made->ledger = std::make_unique<Ledger>(&made->cache->catalog());
+  made->merger = std::make_unique<Merger>(made->cache.get(), made->ledger.get());
   made->backtest_variable = std::move(backtest_variable);
 }
 
@@ -624,7 +625,13 @@ void BindSettings(nb::class_<CacheCore>& core) {
       .def(
           "flush", [](CacheCore& self) { UnlockedStatus([&] { return self.cache->Flush(); }); },
           "Write pending uses and links now; they would be written within a second anyway.")
-      .def("_close", [](CacheCore& self) { UnlockedStatus([&] { return self.cache->Close(); }); })
+      .def("_close",
+           [](CacheCore& self) {
+             UnlockedStatus([&] {
+               self.merger->Stop();
+               return self.cache->Close();
+             });
+           })
       .def_prop_ro("closed", [](const CacheCore& self) { return self.cache->closed(); })
       .def_prop_ro("catalog_id",
                    [](const CacheCore& self) { return self.cache->catalog().catalog_id(); })
@@ -657,6 +664,7 @@ void BindCache(nb::module_& module) {
   BindPins(core);
   BindSettings(core);
   BindLedgerOfCache(core);
+  BindMergerOfCache(core);
 }
 
 }  // namespace barcache::python

@@ -8,6 +8,7 @@
 
 #include "barcache/cache.h"
 #include "bars/ledger.h"
+#include "bars/merger.h"
 #include "python/gil.h"
 
 namespace barcache::python {
@@ -15,6 +16,7 @@ namespace barcache::python {
 struct CacheCore {
   std::unique_ptr<Cache> cache;
   std::unique_ptr<Ledger> ledger;  // Over the catalog of `cache`.
+  std::unique_ptr<Merger> merger;  // Of what both hold.
   // The ContextVar that `with cache.backtest(...)` sets, asked only while such a block is open.
   nanobind::object backtest_variable;
   // The default of get_cached_data's argument `frame`, interned: compared by identity first.
@@ -24,11 +26,13 @@ struct CacheCore {
   // Closing may wait for another thread, which may need the GIL to go on.
   ~CacheCore() {
     const GilRelease unlocked;
+    merger.reset();
     ledger.reset();
     cache.reset();
   }
 };
 
 void BindLedgerOfCache(nanobind::class_<CacheCore>& core);  // ledger_binding.cc
+void BindMergerOfCache(nanobind::class_<CacheCore>& core);  // merger_binding.cc
 
 }  // namespace barcache::python

@@ -25,6 +25,7 @@
 #include "python/errors.h"
 #include "python/gil.h"
 #include "python/polars_bridge.h"
+#include "python/series_handle.h"
 
 namespace nb = nanobind;
 
@@ -39,10 +40,6 @@ using AnswerTuple = std::tuple<std::string, std::string, std::string, std::strin
                                std::vector<CoverageTuple>, bool, std::vector<CoverageTuple>>;
 using PieceTuple = std::tuple<int64_t, int64_t, std::string>;
 using CallTuple = std::tuple<int64_t, int64_t, std::vector<size_t>>;
-
-struct SeriesHandle {
-  SeriesPointer series;
-};
 
 // What a frame was made of, and whether it still is so.
 struct SeriesWatch {

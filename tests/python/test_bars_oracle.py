@@ -1,5 +1,7 @@
 """get_or_fetch over random sequences of requests, against a source that counts every bar.
 
+Segments are merged at random moments: two neighbours suffice.
+
 `BARCACHE_BAR_SEQUENCES` sets how many sequences are tried (default 60).
 """
 
@@ -33,6 +35,8 @@ steps = st.one_of(
     st.tuples(st.just("restate"), st.sampled_from(SYMBOLS)),
     st.tuples(st.just("evict"), st.integers(0, 10)),
     st.tuples(st.just("reopen")),
+    st.tuples(st.just("merge"), st.sampled_from(SYMBOLS)),
+    st.tuples(st.just("merge"), st.sampled_from(SYMBOLS)),
     st.tuples(st.just("offline"), st.sampled_from(SYMBOLS), st.integers(0, 40), st.integers(0, 20)),
 )
 
@@ -132,6 +136,9 @@ class Play:
         for symbol, lost in days.items():
             self.oracle.lose(symbol, lost)
         self.cache.clear_cache(key)
+
+    def merge(self, symbol) -> None:
+        self.cache._merge_now("oracle", "1d", "", [symbol], "timestamp", 2)
 
     def reopen(self) -> None:
         self.cache.close()

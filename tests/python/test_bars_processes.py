@@ -1,4 +1,7 @@
-"""Several processes ask for overlapping bars on one directory, and some are killed meanwhile."""
+"""Several processes ask for overlapping bars on one directory, and some are killed meanwhile.
+
+All of them merge what they find, too.
+"""
 
 import random
 import signal
@@ -43,6 +46,8 @@ for _ in range(count):
     assert answer["symbol"].to_list() == [s for s in symbols for _ in days], (symbols, start, end)
     assert answer["date"].to_list() == [day for _ in symbols for day in days]
     assert (answer["close"] == answer["date"].to_physical()).all()
+    if r.random() < 0.3:
+        cache._merge_now("vendor", "1d", "", symbols, "date", 2)
 cache.close()
 """
 

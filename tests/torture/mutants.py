@@ -40,6 +40,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "A read drops its entry also when a newer one has taken its place.",
         "catalog_test *EraseIf*",
     ),
+    Mutant(
+        "merge_without_condition",
+        "A merge takes the place of entries that have changed since it read them.",
+        "cache_test CacheMergeTest.*",
+    ),
     Mutant("no_order_of_puts", "A put that began earlier replaces a later one.", "catalog_test *"),
     Mutant("no_writers_lock", "Processes do not take turns to write.", "catalog_test Epochs*"),
     Mutant("no_mending", "Counters left odd by a dead writer stay odd.", "catalog_test Epochs*"),

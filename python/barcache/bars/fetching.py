@@ -175,7 +175,7 @@ class Fetching:
             kept = self._kept(part, gaps, found, shape, int(entry["created_at"]), segments)
             answers.append(self._answer(part.symbol, shape, frame, kept))
             self._keep(part.symbol, [(part.interval, cut(found, shape, part.interval))], part)
-        self._store(segments, answers, None)
+        self._store(segments, answers, None, [])
         return bool(answers)
 
     # --- fetching -----------------------------------------------------------------------------
@@ -342,7 +342,7 @@ class Fetching:
             kept = self._kept(part, its_gaps, found, shape, self.now_s, segments)
             answers.append(self._answer(symbol, shape, frame, kept))
             result.frames[symbol] = _placed(its_gaps, found, shape)
-        self._store(segments, answers, cost_s)
+        self._store(segments, answers, cost_s, [its[0].part for its in by_part.values()])
         result.segment_keys += [key for key, _ in segments]
         for its_gaps, found in restated:
             assert shape is not None
@@ -428,7 +428,7 @@ class Fetching:
         for its_gaps, bars_found in pieces:
             kept += self._kept(part, its_gaps, bars_found, shape, self.now_s, segments)
         answer = self._answer(part.symbol, shape, frame, kept, forget_others=True)
-        self._store(segments, [answer], time.perf_counter() - begin_s)
+        self._store(segments, [answer], time.perf_counter() - begin_s, [])
         result.segment_keys += [key for key, _ in segments]
         result.anew.add(part.symbol)
         result.frames[part.symbol] = [
@@ -516,8 +516,12 @@ class Fetching:
         segments: list[tuple[str, pl.DataFrame]],
         answers: list[Answer],
         cost_s: float | None,
+        grown: list[SymbolLook],
     ) -> None:
-        """Segments, then the ledger. Bars that cannot be kept are still the answer."""
+        """Segments, then the ledger. Bars that cannot be kept are still the answer.
+
+        ``grown``: whose series have a segment more, and so perhaps enough of them to be merged.
+        """
         cache, request = self.cache, self.request
         if not cache._stores or not answers:
             return
@@ -530,6 +534,9 @@ class Fetching:
                     None if cost_s is None else cost_s / len(segments),
                 )
             cache._ledger_record(answers)
+            shape = next((part.shape for part in grown if part.shape is not None), None)
+            if shape is not None:
+                cache._fetched_bars([part.series for part in grown], shape.columns.time)
         except (BarcacheError, MemoryError) as error:
             log_event(
                 logging.WARNING,
