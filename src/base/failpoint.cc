@@ -2,8 +2,10 @@
 
 #ifdef BARCACHE_TEST_BUILD
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <string>
@@ -39,10 +41,19 @@ Plan ReadPlan() {
   return plan;
 }
 
+void WriteLine(const std::string& path, const std::string& line) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  const std::string text = line + "\n";
+  if (fd < 0 || ::write(fd, text.data(), text.size()) < 0) ::abort();
+  ::close(fd);
+}
+
 }  // namespace
 
 void Failpoint(const char* name) {
   static const Plan plan = ReadPlan();
+  static const std::string passed_path = Variable("BARCACHE_FAILPOINTS_PASSED");
+  if (!passed_path.empty()) WriteLine(passed_path, name);
   static std::atomic<long> passed{0};
   if (plan.nth == 0 || (plan.name != "*" && plan.name != name)) return;
   if (passed.fetch_add(1) + 1 == plan.nth) ::raise(plan.signal);

@@ -5,6 +5,7 @@
 //
 //   BARCACHE_FAILPOINT=put.renamed:2:kill   the second time put.renamed is passed: SIGKILL
 //   BARCACHE_FAILPOINT=*:17:stop            the 17th time any failpoint is passed: SIGSTOP
+//   BARCACHE_FAILPOINTS_PASSED=/a/file      the name of each failpoint passed, a line each
 //   BARCACHE_MUTANT=no_file_sync            the step that asks for this name is left out
 //
 // Names of failpoints are room.moment; names of mutants say what is missing. The list of mutants

@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.torture import report, run  # noqa: E402
+from tests.torture import kills, report, run  # noqa: E402
 from tests.torture.goals import GOALS, Goal  # noqa: E402
 from tests.torture.mutants import MUTANTS  # noqa: E402
 from tests.torture.outcome import Effort, Outcome  # noqa: E402
@@ -30,6 +31,20 @@ def test_every_mutant_is_in_the_list_and_in_the_sources():
     names = [mutant.name for mutant in MUTANTS]
     assert len(names) == len(set(names))
     assert set(names) == in_sources("Mutant")
+
+
+def test_a_failpoint_that_no_scenario_passes_is_a_failure(monkeypatch):
+    names = kills.failpoints_in_sources()
+    assert {"rebuild.drafted", "file.renamed", "catalog.committed"} <= names
+    said = "\n".join(names - {"rebuild.drafted"})
+    monkeypatch.setattr(
+        kills.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 0, said)
+    )
+    outcome = Outcome("kills")
+    kills.check_failpoints(outcome)
+    assert outcome.counts["failpoints"] == len(names) - 1
+    (broken,) = outcome.broken
+    assert "rebuild.drafted" in broken
 
 
 def test_every_part_can_be_run_and_has_its_section():

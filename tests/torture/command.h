@@ -22,6 +22,7 @@ long Number(const Options& options, const std::string& name);
 long Number(const Options& options, const std::string& name, long fallback);
 
 int CompareKeys(const Options& options);
+int Failpoints(const Options& options);
 int ForkEnd(const Options& options);
 int ForkStorm(const Options& options);
 int HostileFile(const Options& options);

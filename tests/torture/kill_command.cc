@@ -11,8 +11,11 @@
 //
 // Prints "count WHAT NUMBER" lines, and for each broken promise "broken", what, and the options
 // that show it again, separated by tabs.
+//
+// torture failpoints --folder F: prints the name of each failpoint that a scenario passes.
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -20,9 +23,12 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <optional>
+#include <set>
 #include <sstream>
 
+#include "catalog/catalog.h"
 #include "torture/call_gate.h"
 #include "torture/command.h"
 #include "torture/scenario.h"
@@ -32,6 +38,8 @@ namespace barcache::torture {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr long kTakenOverVersion = 77;
 
 enum class Kind { kCalls, kFailpoints };
 
@@ -67,6 +75,21 @@ class KillSweep {
     return broken_ == 0 ? 0 : 1;
   }
 
+  // The names of the failpoints that the scenario passes.
+  std::set<std::string> Passed() {
+    std::set<std::string> names;
+    if (!Prepare()) return names;
+    Copy("template", "live");
+    fs::remove(Folder("passed"));
+    (void)RunChild([&] {
+      ::setenv("BARCACHE_FAILPOINTS_PASSED", Folder("passed").c_str(), 1);
+      return Work();
+    });
+    std::ifstream passed(Folder("passed"));
+    for (std::string name; std::getline(passed, name);) names.insert(name);
+    return names;
+  }
+
  private:
   std::string Folder(const std::string& name) const { return root_ + "/" + name; }
   std::string LogOf(const std::string& name) const { return root_ + "/" + name + ".log"; }
@@ -85,7 +108,19 @@ class KillSweep {
     for (const auto& file : fs::recursive_directory_iterator(Folder("template"))) {
       if (file.path().extension() == ".parquet") limit_bytes_ += fs::file_size(file.path());
     }
+    if (scenario_->traits.rebuilds && fs::exists(CatalogOf("template"))) {
+      fs::copy_file(CatalogOf("template"), Folder("original"),
+                    fs::copy_options::overwrite_existing);
+    }
     return end.exit_code == 0;
+  }
+
+  std::string CatalogOf(const std::string& name) const { return Folder(name) + "/metadata.db"; }
+
+  int Work() {
+    Worker worker(Folder("live"), durability_, LogOf("live"));
+    scenario_->work(worker);
+    return 0;
   }
 
   void Copy(const std::string& from, const std::string& to) {
@@ -111,13 +146,7 @@ class KillSweep {
   bool KillAt(long nth) {
     Copy("template", "live");
     const pid_t survivor = has_survivor_ ? StartSurvivor() : 0;
-    const ChildEnd end = Interrupt(
-        [&] {
-          Worker worker(Folder("live"), durability_, LogOf("live"));
-          scenario_->work(worker);
-          return 0;
-        },
-        nth);
+    const ChildEnd end = Interrupt([&] { return Work(); }, nth);
     if (!end.interrupted && end.exit_code != 0) {
       Break("the worker failed: exit code " + std::to_string(end.exit_code) + ", signal " +
                 std::to_string(end.signal),
@@ -134,8 +163,12 @@ class KillSweep {
     plan.folder = Folder(name);
     plan.log = LogOf(name);
     plan.durability = durability_;
-    plan.limit_bytes = scenario_->evicts ? limit_bytes_ : 0;
-    plan.has_bad_files = scenario_->has_bad_files;
+    plan.limit_bytes = scenario_->traits.evicts ? limit_bytes_ : 0;
+    plan.has_bad_files = scenario_->traits.has_bad_files;
+    plan.rebuilds = scenario_->traits.rebuilds;
+    if (scenario_->traits.rebuilds && fs::exists(Folder("original")))
+      plan.original = Folder("original");
+    plan.flies = scenario_->traits.flies;
     return plan;
   }
 
@@ -192,6 +225,7 @@ class KillSweep {
     (void)Look(cache->get(), &broken);
     char byte = 'x';
     (void)!::write(ready_[1], &byte, 1);
+    if (scenario_->traits.flies) WaitForFlight(cache->get());
     (void)!::read(go_[0], &byte, 1);
     broken.clear();
     const Finding finding = Look(cache->get(), &broken);
@@ -209,6 +243,18 @@ class KillSweep {
       log.Ack();
     }
     ::_exit(0);
+  }
+
+  // Until the worker leads or is dead; then waits for it, or takes over.
+  void WaitForFlight(Cache* cache) {
+    pollfd dead{go_[0], POLLIN, 0};
+    for (bool led = false; !led && ::poll(&dead, 1, 1) == 0;) {
+      const auto rows = cache->catalog().Leases(kFlightName);
+      led = rows.ok() && !rows->empty();
+    }
+    OracleLog log(LogOf("live"));
+    const std::string why = FetchAfterOthers(cache, kFlightKey, kTakenOverVersion, &log);
+    if (!why.empty()) report_.AddLine("a process that waited: " + why);
   }
 
   void EndSurvivor(pid_t survivor, long nth) {
@@ -264,6 +310,20 @@ int Kills(const Options& options) {
     }
   }
   return KillSweep(options).Run();
+}
+
+int Failpoints(const Options& options) {
+  std::set<std::string> names;
+  for (const Scenario& scenario : Scenarios()) {
+    Options one = options;
+    one["scenario"] = scenario.name;
+    for (const char* durability : {"normal", "full"}) {
+      one["durability"] = durability;
+      names.merge(KillSweep(one).Passed());
+    }
+  }
+  for (const std::string& name : names) std::printf("%s\n", name.c_str());
+  return 0;
 }
 
 int Scenarios(const Options& /*options*/) {

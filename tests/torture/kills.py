@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import tempfile
 import time
@@ -16,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.torture.outcome import PROGRAM, Effort, Outcome
+from tests.torture.outcome import PROGRAM, ROOT, Effort, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 DURABILITIES = ("normal", "full")
 # Beside these another process has the cache open, its frames in memory.
 SURVIVED = ("put", "put_left", "replace", "put_many", "evict_lru", "clear", "drop", "checkpoint")
+SURVIVED += ("pins", "flight", "fill_gaps", "restate")
 
 Options = dict[str, str | int]
 
@@ -59,6 +61,26 @@ def _sweeps(effort: Effort, scenarios: list[str], turn: int) -> Iterator[Options
             yield {**beside, "kind": "failpoints"}
             if not sample:
                 yield {**beside, "kind": "calls", "stride": 3, "offset": chance.randint(1, 3)}
+
+
+def failpoints_in_sources() -> set[str]:
+    """The names of all failpoints but those of the sources' own tests."""
+    sources = [path for path in (ROOT / "src").rglob("*.cc") if not path.stem.endswith("_test")]
+    sources += (ROOT / "src").rglob("*.h")
+    texts = (path.read_text(encoding="utf-8") for path in sources)
+    return {name for text in texts for name in re.findall(r'\bFailpoint\("([\w.]+)"\)', text)}
+
+
+def check_failpoints(outcome: Outcome) -> None:
+    """Each failpoint is passed by a scenario, so that somebody is killed there."""
+    with tempfile.TemporaryDirectory(prefix="barcache-kills-", dir=_place()) as folder:
+        command = [str(PROGRAM), "failpoints", "--folder", folder]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    passed = set(done.stdout.split())
+    in_sources = failpoints_in_sources()
+    outcome.counts["failpoints"] = len(passed & in_sources)
+    for name in sorted(in_sources - passed):
+        outcome.breaks(f"no scenario passes the failpoint {name}", command)
 
 
 def _command(options: Options, folder: str) -> list[str]:
@@ -107,6 +129,8 @@ def _run_sweep(options: Options, effort: Effort, deadline: float) -> Outcome:
 def run(effort: Effort) -> Outcome:
     """Every scenario in both durabilities; under "hours" again and again."""
     outcome = Outcome("kills")
+    if "BARCACHE_MUTANT" not in os.environ and not effort.mutant:
+        check_failpoints(outcome)
     names = subprocess.run([PROGRAM, "scenarios"], capture_output=True, text=True, check=True)
     scenarios = names.stdout.split()
     deadline = time.monotonic() + effort.seconds

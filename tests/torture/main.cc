@@ -17,6 +17,7 @@ struct Command {
 // clang-format off
 constexpr Command kCommands[] = {
     {"compare-keys", CompareKeys},
+    {"failpoints", Failpoints},
     {"fork-end", ForkEnd},
     {"fork-storm", ForkStorm},
     {"hostile-file", HostileFile},

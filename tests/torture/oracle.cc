@@ -35,6 +35,10 @@ std::string EffectText(const Effect& effect) {
       return "may_vanish " + key;
     case Effect::Kind::kLink:
       return "link " + key + " " + effect.backtest;
+    case Effect::Kind::kFact:
+      return "fact " + effect.name + " " + (effect.text.empty() ? "-" : effect.text);
+    case Effect::Kind::kForget:
+      return "forget";
     case Effect::Kind::kDay:
       break;
   }
@@ -48,6 +52,16 @@ std::optional<Effect> ReadEffect(std::istream& line) {
   if (kind == "day") {
     effect.kind = Effect::Kind::kDay;
     line >> effect.hits >> effect.misses;
+    return effect;
+  }
+  if (kind == "forget") {
+    effect.kind = Effect::Kind::kForget;
+    return effect;
+  }
+  if (kind == "fact") {
+    effect.kind = Effect::Kind::kFact;
+    line >> effect.name >> effect.text;
+    if (effect.text == "-") effect.text.clear();
     return effect;
   }
   line >> effect.key;
@@ -72,6 +86,17 @@ std::string Text(const std::set<long>& versions) {
   return text;
 }
 
+void AddOtherFacts(const World& world, const Finding& finding,
+                   std::vector<std::string>* differences) {
+  std::map<std::string, std::string> said = world.facts;
+  for (const auto& [name, text] : finding.facts) said.try_emplace(name, "");
+  for (const auto& [name, text] : said) {
+    const auto found = finding.facts.find(name);
+    const std::string is = found == finding.facts.end() ? "" : found->second;
+    if (is != text) differences->push_back(name + " is '" + is + "', not '" + text + "'");
+  }
+}
+
 std::vector<std::string> Differences(const World& world, const Finding& finding) {
   std::vector<std::string> differences;
   for (const auto& [key, version] : finding.versions) {
@@ -85,6 +110,7 @@ std::vector<std::string> Differences(const World& world, const Finding& finding)
       differences.push_back(KeyName(key) + " lost its link to " + backtest);
     }
   }
+  AddOtherFacts(world, finding, &differences);
   if (finding.hits != world.hits || finding.misses != world.misses) {
     differences.push_back("days count " + std::to_string(finding.hits) + " hits and " +
                           std::to_string(finding.misses) + " misses, not " +
@@ -97,7 +123,14 @@ std::vector<std::string> Differences(const World& world, const Finding& finding)
 
 bool IsLarge(long version) { return version % 100 == kLargeVersion; }
 
-std::string KeyName(int key) { return "key-" + std::to_string(key); }
+std::string KeyName(int key) {
+  if (key < kKeyCount || key >= kAllKeys) return "key-" + std::to_string(key);
+  char number[17];
+  std::snprintf(number, sizeof(number), "%016x", static_cast<unsigned>(key));
+  return SeriesKeyOf(SeriesOf(key)) + ":" + number;
+}
+
+SeriesName SeriesOf(int key) { return {"vendor", "1d", "", key % 2 == 0 ? "even" : "odd"}; }
 
 // One column; its first value says key and version, the others are noise that no codec shortens.
 Frame FrameOf(int key, long version) {
@@ -173,7 +206,7 @@ std::vector<Operation> ReadOracle(const std::string& path) {
 }
 
 World::World() {
-  for (int key = 0; key < kKeyCount; ++key) versions[key] = {0};
+  for (int key = 0; key < kAllKeys; ++key) versions[key] = {0};
 }
 
 void World::BeginTo(const Operation& operation) {
@@ -203,6 +236,14 @@ void World::DoneTo(const Operation& operation) {
         hits += effect.hits;
         misses += effect.misses;
         break;
+      case Effect::Kind::kFact:
+        facts[effect.name] = effect.text;
+        break;
+      case Effect::Kind::kForget:
+        links.clear();
+        facts.clear();
+        hits = misses = 0;
+        break;
     }
   }
 }
@@ -212,6 +253,9 @@ Operation AsOperation(const Finding& finding) {
   for (const auto& [key, version] : finding.versions) {
     const auto kind = version == 0 ? Effect::Kind::kErase : Effect::Kind::kPut;
     operation.effects.push_back({.kind = kind, .key = key, .version = version});
+  }
+  for (const auto& [name, text] : finding.facts) {
+    operation.effects.push_back({.kind = Effect::Kind::kFact, .name = name, .text = text});
   }
   operation.acknowledged = true;
   return operation;
@@ -247,7 +291,7 @@ std::vector<std::string> CompareLossy(const std::vector<Operation>& operations,
   std::set<int> touched;
   for (size_t i = 1; i < operations.size(); ++i) {
     for (const Effect& effect : operations[i].effects) {
-      if (effect.kind != Effect::Kind::kDay) touched.insert(effect.key);
+      if (effect.kind < Effect::Kind::kDay) touched.insert(effect.key);
     }
   }
   World world;

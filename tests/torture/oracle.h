@@ -4,7 +4,8 @@
 // A worker appends a line by one write(2) before each operation and one after it returned: such a
 // line is there when the worker is killed, and outside the file system that loses power.
 //
-// Keys are numbers below kKeyCount, frames are versions from 1 on; 0 stands for "no entry".
+// Keys are numbers below kAllKeys, frames are versions from 1 on; 0 stands for "no entry". The keys
+// from kKeyCount on are segments of two series.
 #pragma once
 
 #include <map>
@@ -14,15 +15,20 @@
 #include <vector>
 
 #include "barcache/frame.h"
+#include "bars/series.h"
 #include "base/file_system.h"
 
 namespace barcache::torture {
 
 inline constexpr int kKeyCount = 12;
+inline constexpr int kAllKeys = 18;
 inline constexpr int kProbeKey = 99;       // Put and read by whoever verifies; no operation of it.
 inline constexpr long kLargeVersion = 99;  // So many above a hundred: the file is above 128 KB.
 
 std::string KeyName(int key);
+// Of the series that the segment with this key belongs to: the even ones to "even", others to
+// "odd".
+SeriesName SeriesOf(int key);
 bool IsLarge(long version);
 // A frame that says its key and version in every row.
 Frame FrameOf(int key, long version);
@@ -36,6 +42,8 @@ struct Effect {
     kMayVanish,  // From the beginning of the operation on the entry may be gone.
     kLink,       // key is linked to the backtest.
     kDay,        // hits and misses are added to the recorded days.
+    kFact,       // What is called so says exactly this.
+    kForget,     // Nothing is known of links, days and facts any more.
   };
   Kind kind = Kind::kPut;
   int key = 0;
@@ -43,6 +51,8 @@ struct Effect {
   std::string backtest = {};
   long hits = 0;
   long misses = 0;
+  std::string name = {};
+  std::string text = {};  // Neither holds a space.
 };
 
 // All of its effects become visible together.
@@ -68,6 +78,7 @@ std::vector<Operation> ReadOracle(const std::string& path);
 struct World {
   std::map<int, std::set<long>> versions;
   std::map<int, std::set<std::string>> links;  // That must be there if the entry is.
+  std::map<std::string, std::string> facts;    // "": as if it were not there.
   long hits = 0;
   long misses = 0;
 
@@ -81,6 +92,8 @@ struct World {
 struct Finding {
   std::map<int, long> versions;
   std::map<int, std::set<std::string>> links;
+  // "pins": the keys pinned; "series.NAME": its coverage; "entry.KEY": of a key that is no number.
+  std::map<std::string, std::string> facts;
   long hits = 0;
   long misses = 0;
 };

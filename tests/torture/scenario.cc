@@ -1,61 +1,10 @@
 #include "torture/scenario.h"
 
-#include <filesystem>
-#include <fstream>
-
 #include "catalog/catalog.h"
+#include "torture/scenario_template.h"
 
 namespace barcache::torture {
 namespace {
-
-constexpr int kFilled = 8;  // Keys 0 to 7 have version 1; 0 to 3 belong to bt-0, 2 to 5 to bt-1.
-
-void Fill(Worker& worker) {
-  worker.Open();
-  for (int key = 0; key < kFilled; ++key) {
-    worker.Put(key, 1, key < 4 ? "bt-0" : key < 6 ? "bt-1" : "");
-  }
-  for (const int key : {2, 3}) worker.Get(key, "bt-1");
-  worker.Flush();
-}
-
-void Filled(Worker& worker, const std::string& /*folder*/) {
-  Fill(worker);
-  worker.Close();
-}
-
-// The writer of these died: the log of SQLite is there, and its index.
-void Left(Worker& worker, const std::string& /*folder*/) { Fill(worker); }
-
-// The same with so long a log that the next writer moves it into the database.
-void LongLog(Worker& worker, const std::string& /*folder*/) {
-  Fill(worker);
-  for (long version = 2; version < 130; ++version) worker.Put(0, version);
-}
-
-std::string FileOf(Worker& worker, int key) {
-  const auto entry = worker.cache().catalog().Find(KeyName(key));
-  return entry.ok() && *entry ? (*entry)->parquet_path : "";
-}
-
-// A missing file, a file of wrong bytes, an orphan and a temporary file.
-void Damaged(Worker& worker, const std::string& folder) {
-  Fill(worker);
-  namespace fs = std::filesystem;
-  const fs::path files = FilesOf(folder);
-  fs::remove(files / FileOf(worker, 0));
-  const fs::path wrong = files / FileOf(worker, 1);
-  std::fstream(wrong, std::ios::in | std::ios::out | std::ios::binary).seekp(100) << "wrong";
-  const fs::path kept = files / "kept";
-  const std::string replaced = FileOf(worker, 2);
-  fs::copy_file(files / replaced, kept);
-  worker.Put(2, 2);
-  fs::rename(kept, files / replaced);
-  fs::copy_file(wrong, files / ".tmp-0123456789abcdef0123456789abcdef");
-  AgeFiles(folder);
-  worker.MayVanish({0, 1});
-  worker.Close();
-}
 
 void PutThree(Worker& worker) {
   worker.Open();
@@ -157,6 +106,71 @@ void FirstUse(Worker& worker) {
   worker.Close();
 }
 
+// Pinned entries stay when others are evicted; a pin ends with its entry.
+void Pins(Worker& worker) {
+  worker.Open();
+  worker.SetLimit(worker.total_bytes());
+  worker.Pin(7);
+  worker.PinBacktest("bt-1", {2, 3, 4, 5});
+  worker.Unpin(4);
+  worker.Put(3, 2);
+  for (const int key : {8, 9}) worker.Put(key, 5);
+  worker.Erase(7);
+  worker.UnpinBacktest("bt-1", {2, 3, 4, 5});
+}
+
+void Flights(Worker& worker) {
+  worker.Open();
+  worker.FetchInFlight(kFlightKey, 1);
+  worker.FailInFlight();
+  worker.FetchInFlight(9, 1);
+  worker.Close();
+}
+
+void SlowFlight(Worker& worker) {
+  worker.OpenForFlights(100);
+  worker.FetchSlowly(kFlightKey, 1);
+}
+
+// Segments first, then the ledger.
+void FillGaps(Worker& worker) {
+  worker.Open();
+  worker.PutMany({{14, 1}, {15, 1}});
+  worker.RecordCoverage({{.segment = 14, .first_day = 2, .last_day = 4},
+                         {.segment = 15, .first_day = 0, .last_day = 1}});
+  worker.RecordCoverage({{.segment = 15, .first_day = 2, .last_day = 3, .none = true}});
+  worker.PutMany({{16, 1}, {17, 1}});
+  worker.Erase(17);
+  worker.RecordCoverage({{.segment = 16, .first_day = 5, .last_day = 6},
+                         {.segment = 17, .first_day = 5, .last_day = 6}});
+}
+
+// A history that was restated is fetched anew; what the ledger knew ends in the same transaction.
+void RestateAndLose(Worker& worker) {
+  worker.Open();
+  worker.Put(14, 1);
+  worker.RecordCoverage({{.segment = 14, .first_day = 0, .last_day = 3, .forgets_others = true},
+                         {.segment = 13, .first_day = 2, .last_day = 2, .none = true}});
+  worker.Erase(12);
+  worker.Put(13, 2);
+  worker.Put(15, 1);
+  worker.RecordCoverage({{.segment = 15, .first_day = 1, .last_day = 1}});
+  worker.Clear();
+}
+
+void UseRebuilt(Worker& worker) {
+  worker.Open();
+  worker.Put(8, 1, "bt-2");
+  worker.Put(0, 2);
+  worker.Close();
+}
+
+void UseAdopted(Worker& worker) {
+  worker.Open();
+  worker.Put(8, 1, "bt-2");
+  worker.Close();
+}
+
 constexpr Scenario kScenarios[] = {
     {"first_use", nullptr, FirstUse},
     {"open", Filled, OpenAndClose},
@@ -166,19 +180,47 @@ constexpr Scenario kScenarios[] = {
     {"replace", Filled, Replace},
     {"put_large", Filled, PutLarge},
     {"put_many", Filled, PutManyItems},
-    {"put_many_evicting", Filled, PutManyEvicting, true},
-    {"evict_lru", Filled, [](Worker& w) { PutEvicting(w, EvictionPolicy::kLru); }, true},
-    {"evict_size", Filled, [](Worker& w) { PutEvicting(w, EvictionPolicy::kSize); }, true},
-    {"evict_hybrid", Filled, [](Worker& w) { PutEvicting(w, EvictionPolicy::kHybrid); }, true},
-    {"evict_gdsf", Left, [](Worker& w) { PutEvicting(w, EvictionPolicy::kGdsf); }, true},
-    {"evict_s3fifo", Left, [](Worker& w) { PutEvicting(w, EvictionPolicy::kS3Fifo); }, true},
-    {"too_large", Filled, PutTooLarge, true},
+    {"put_many_evicting", Filled, PutManyEvicting, {.evicts = true}},
+    {"evict_lru",
+     Filled,
+     [](Worker& w) { PutEvicting(w, EvictionPolicy::kLru); },
+     {.evicts = true}},
+    {"evict_size",
+     Filled,
+     [](Worker& w) { PutEvicting(w, EvictionPolicy::kSize); },
+     {.evicts = true}},
+    {"evict_hybrid",
+     Filled,
+     [](Worker& w) { PutEvicting(w, EvictionPolicy::kHybrid); },
+     {.evicts = true}},
+    {"evict_gdsf",
+     Left,
+     [](Worker& w) { PutEvicting(w, EvictionPolicy::kGdsf); },
+     {.evicts = true}},
+    {"evict_s3fifo",
+     Left,
+     [](Worker& w) { PutEvicting(w, EvictionPolicy::kS3Fifo); },
+     {.evicts = true}},
+    {"too_large", Filled, PutTooLarge, {.evicts = true}},
     {"clear", Filled, Clears},
     {"clear_unused", Filled, ClearUnused},
     {"record", Filled, RecordDays},
     {"checkpoint", LongLog, Checkpoint},
-    {"repair", Damaged, RepairAll, false, true},
-    {"drop", Damaged, DropBad, false, true},
+    {"repair", Damaged, RepairAll, {.has_bad_files = true}},
+    {"drop", Damaged, DropBad, {.has_bad_files = true}},
+    {"pins", Filled, Pins, {.evicts = true}},
+    {"flight", Filled, Flights, {.flies = true}},
+    {"flight_renewed", Filled, SlowFlight, {.flies = true}},
+    {"fill_gaps", FilledLedger, FillGaps},
+    {"restate", FilledLedger, RestateAndLose},
+    {"mend", LeftOdd, PutThree},
+    {"rebuild_damaged", DamagedCatalog, UseRebuilt, {.rebuilds = true}},
+    {"rebuild_page", DamagedPage, UseRebuilt, {.rebuilds = true}},
+    {"rebuild_lost", LostCatalog, UseRebuilt, {.rebuilds = true}},
+    {"rebuild_emptied", EmptiedCatalog, UseRebuilt, {.rebuilds = true}},
+    {"schema_1", Schema1, UseAdopted},
+    {"schema_2", Schema2, UseAdopted},
+    {"adopt_rustybt", RustyBt, UseAdopted},
 };
 
 }  // namespace

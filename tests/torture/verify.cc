@@ -1,11 +1,17 @@
 #include "torture/verify.h"
 
 #include <algorithm>
+#include <chrono>
 #include <ctime>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <set>
+#include <thread>
 #include <utility>
 
+#include "bars/series.h"
+#include "catalog/catalog.h"
 #include "torture/worker.h"
 
 namespace barcache::torture {
@@ -14,6 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr double kMostRecoverySeconds = 1.0;
+const int64_t kLeaseMs = CacheOptions().lease_ms;
 
 std::string Joined(const std::vector<std::string>& names) {
   std::string text;
@@ -33,6 +40,73 @@ void ReportCheck(const CheckReport& report, const std::string& when,
   add("files that are nobody's", report.foreign_files);
   if (report.totals_differ) broken->push_back(when + ": totals differ from the rows");
   if (report.catalog_damaged) broken->push_back(when + ": the catalog is damaged");
+}
+
+std::string Content(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::optional<int> NumberOf(const std::string& key) {
+  for (int number = 0; number < kAllKeys; ++number) {
+    if (KeyName(number) == key) return number;
+  }
+  return key == KeyName(kProbeKey) ? std::optional<int>(kProbeKey) : std::nullopt;
+}
+
+// Entries that no worker put: whose bytes have which checksum, and who is linked to them.
+void LookAtOthers(Cache* cache, Finding* finding, std::vector<std::string>* broken) {
+  const auto entries = cache->Entries();
+  if (!entries.ok()) return broken->push_back("entries: " + entries.status().ToString());
+  for (const EntryInfo& entry : *entries) {
+    if (NumberOf(entry.cache_key)) continue;
+    const auto hit = cache->Get(entry.cache_key);
+    const bool there = hit.ok() && hit->has_value();
+    if (!there) broken->push_back("get " + entry.cache_key + " gave nothing");
+    std::string text = entry.checksum + "." + std::to_string(entry.created_at) + "." +
+                       std::to_string(entry.dataset_id) + "." + std::to_string(entry.generation) +
+                       "." + std::to_string(there ? (*hit)->frame.num_rows() : -1);
+    const auto backtests = cache->BacktestsOf(entry.cache_key);
+    if (!backtests.ok()) broken->push_back("backtests: " + backtests.status().ToString());
+    for (const std::string& backtest : *backtests) text += "." + backtest;
+    finding->facts["entry." + entry.cache_key] = text;
+  }
+}
+
+void LookAtPins(Cache* cache, Finding* finding, std::vector<std::string>* broken) {
+  const auto keys = cache->PinnedKeys();
+  if (!keys.ok()) return broken->push_back("pinned keys: " + keys.status().ToString());
+  std::set<int> numbers;
+  for (const std::string& key : *keys) numbers.insert(NumberOf(key).value_or(-1));
+  std::string& text = finding->facts["pins"];
+  for (const int number : numbers) text += (text.empty() ? "" : ",") + std::to_string(number);
+}
+
+// What is known of each day of each series, as Worker::RecordCoverage says it.
+void LookAtSeries(Cache* cache, Finding* finding, std::vector<std::string>* broken) {
+  const auto all = cache->catalog().AllSeries();
+  if (!all.ok()) return broken->push_back("series: " + all.status().ToString());
+  for (const auto& [series, rows] : *all) {
+    const std::vector<Coverage> coverage = SoundCoverage(series.series_key, rows);
+    if (coverage.size() != rows.size()) broken->push_back("unsound coverage of " + series.symbol);
+    std::string text;
+    int64_t reached = 0;
+    for (const Coverage& part : coverage) {
+      const auto days = [&](int64_t end_ns, const std::string& what) {
+        for (; reached < end_ns; reached += kDayNs) text += (text.empty() ? "" : ",") + what;
+      };
+      const int key = NumberOf(part.segment_key).value_or(-1);
+      const bool is_data = part.state == CoverageState::kData;
+      if (is_data && finding->versions[key] <= 0) {
+        broken->push_back(series.symbol + " claims bars of a segment that is not there");
+      }
+      days(part.interval.begin_ns, "?");
+      days(part.interval.end_ns, part.state == CoverageState::kNone
+                                     ? "none"
+                                     : (is_data ? "data" : "lost") + std::to_string(key));
+    }
+    finding->facts["series." + series.symbol] = text;
+  }
 }
 
 class Verifier {
@@ -55,6 +129,7 @@ class Verifier {
     // A read drops what it cannot verify, so nothing bad is left of what was read.
     if (plan_.is_lossy) Check(false, "after reading");
     WriteDown(finding);
+    if (plan_.flies) Fly();
     CompareTotals();  // Before anything is evicted to make room for the probe.
     if (plan_.probes) Probe();
     Check(true, "repairing");
@@ -125,6 +200,18 @@ class Verifier {
     }
   }
 
+  // A lease of who died is no obstacle, and none of ours stays.
+  void Fly() {
+    const std::string why = FetchAfterOthers(cache_.get(), kProbeKey, 1, nullptr);
+    if (!why.empty()) broken_.push_back(why);
+    const auto rows = cache_->catalog().Leases(kFlightName);
+    if (!Expect(rows.status(), "leases")) return;
+    for (const LeaseRow& row : *rows) {
+      if (!row.error_type) broken_.push_back("a lease stays after the flight has landed");
+    }
+    Expect(cache_->Erase(KeyName(kProbeKey)).status(), "clear");
+  }
+
   void Probe() {
     const std::string key = KeyName(kProbeKey);
     for (const long version : {1, 2}) {
@@ -154,8 +241,20 @@ class Verifier {
                                                  "metadata.db-shm", "metadata.db-barcache"};
     for (const auto& file : fs::directory_iterator(plan_.folder)) {
       const std::string name = file.path().filename();
+      if (plan_.rebuilds && name.starts_with("metadata.db.corrupt-")) continue;
       if (!kNames.contains(name)) broken_.push_back("left beside the catalog: " + name);
     }
+    if (!plan_.original.empty() && !KeepsOriginal()) {
+      broken_.push_back("the damaged catalog was not kept");
+    }
+  }
+
+  bool KeepsOriginal() const {
+    const std::string original = Content(plan_.original);
+    return std::ranges::any_of(fs::directory_iterator(plan_.folder), [&](const auto& file) {
+      const std::string name = file.path().filename();
+      return name.starts_with("metadata.db.corrupt-") && Content(file.path()) == original;
+    });
   }
 
   const VerifyPlan& plan_;
@@ -164,6 +263,29 @@ class Verifier {
 };
 
 }  // namespace
+
+std::string FetchAfterOthers(Cache* cache, int key, long version, OracleLog* log) {
+  // Long before the lease would expire: that its holder is gone is to be noticed.
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::milliseconds(kLeaseMs / 2);
+  for (;;) {
+    auto flight = cache->BeginFlight(kFlightName);
+    if (!flight.ok()) return "flight: " + flight.status().ToString();
+    while ((*flight)->Poll() == FlightState::kWaiting) {
+      if (std::chrono::steady_clock::now() > give_up) return "a dead process's lease is waited for";
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    const auto hit = cache->Get(KeyName(key));
+    if (!hit.ok()) return "get: " + hit.status().ToString();
+    if (*hit) return "";
+    if ((*flight)->state() != FlightState::kLeading)
+      continue;  // It could not be stored, or failed.
+    if (log != nullptr) log->Begin({{.key = key, .version = version}});
+    const Status put = cache->Put(KeyName(key), FrameOf(key, version));
+    if (log != nullptr && put.ok()) log->Ack();
+    (*flight)->Land();
+    return put.ok() ? "" : "put: " + put.ToString();
+  }
+}
 
 std::vector<std::string> Verify(const VerifyPlan& plan) { return Verifier(plan).Run(); }
 
@@ -177,7 +299,7 @@ Finding Look(Cache* cache, std::vector<std::string>* broken) {
   } else {
     broken->push_back("statistics: " + statistics.status().ToString());
   }
-  for (int key = 0; key < kKeyCount; ++key) {
+  for (int key = 0; key < kAllKeys; ++key) {
     const auto hit = cache->Get(KeyName(key));
     if (!hit.ok()) {
       broken->push_back("get " + KeyName(key) + ": " + hit.status().ToString());
@@ -189,6 +311,9 @@ Finding Look(Cache* cache, std::vector<std::string>* broken) {
     const auto backtests = cache->BacktestsOf(KeyName(key));
     if (backtests.ok()) finding.links[key] = {backtests->begin(), backtests->end()};
   }
+  LookAtOthers(cache, &finding, broken);
+  LookAtPins(cache, &finding, broken);
+  LookAtSeries(cache, &finding, broken);
   return finding;
 }
 

@@ -15,6 +15,9 @@ struct VerifyPlan {
   Durability durability = Durability::kNormal;
   int64_t limit_bytes = 0;     // What all entries together may have; 0: anything.
   bool has_bad_files = false;  // Entries that do not verify are no surprise.
+  bool rebuilds = false;       // The catalog was lost or damaged: its remains lie beside it.
+  std::string original;        // The damaged catalog, which one of the remains has to be; or "".
+  bool flies = false;          // Whoever died may have held a lease.
   bool probes = true;          // Put, read and clear an entry too.
   bool is_lossy = false;       // A power cut in normal mode: see CompareLossy.
   long trusted_acks = -1;      // Later ones came when the power was already going; -1: none.
@@ -26,7 +29,13 @@ struct VerifyPlan {
 // reads every key, puts and clears one more, repairs, and closes. Returns the promises broken.
 std::vector<std::string> Verify(const VerifyPlan& plan);
 
-// What this process finds now in an open cache. Gets that fail are added to `broken`.
+// Becomes the leader of kFlightName, by waiting or by taking over from who died: "" or why not.
+// Then looks for the entry, puts it if it is not there, and lands.
+// A put is written down in `log`, unless that is nullptr.
+std::string FetchAfterOthers(Cache* cache, int key, long version, OracleLog* log);
+
+// What this process finds now in an open cache. Gets that fail are added to `broken`, and coverage
+// that claims what is not there.
 Finding Look(Cache* cache, std::vector<std::string>* broken);
 
 }  // namespace barcache::torture

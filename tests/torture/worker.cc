@@ -7,7 +7,10 @@
 #include <cstdio>
 #include <filesystem>
 #include <limits>
+#include <sstream>
+#include <thread>
 
+#include "bars/ledger.h"
 #include "catalog/catalog.h"
 
 namespace barcache::torture {
@@ -16,6 +19,25 @@ namespace {
 [[noreturn]] void Fail(const std::string& what) {
   std::fprintf(stderr, "torture: %s\n", what.c_str());
   ::_exit(3);
+}
+
+// Parts between commas; none of "".
+std::vector<std::string> Split(const std::string& text) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, ',');) parts.push_back(part);
+  return parts;
+}
+
+template <typename Parts>
+std::string Joined(const Parts& parts) {
+  std::ostringstream text;
+  const char* between = "";
+  for (const auto& part : parts) {
+    text << between << part;
+    between = ",";
+  }
+  return text.str();
 }
 
 template <typename T>
@@ -50,11 +72,22 @@ void AgeFiles(const std::string& folder) {
 }
 
 Worker::Worker(std::string folder, Durability durability, const std::string& log)
-    : folder_(std::move(folder)), durability_(durability), log_(log) {}
+    : folder_(std::move(folder)), durability_(durability), log_(log) {
+  World world;
+  for (const Operation& operation : ReadOracle(log)) world.DoneTo(operation);
+  for (const std::string& key : Split(world.facts["pins"])) pins_.insert(std::stoi(key));
+  for (const int key : {kKeyCount, kKeyCount + 1}) {
+    const std::string series = SeriesOf(key).symbol;
+    days_[series] = Split(world.facts["series." + series]);
+  }
+}
 
 Worker::~Worker() { Abandon(); }
 
-void Worker::Begin(std::vector<Effect> effects) { log_.Begin(effects); }
+void Worker::Begin(std::vector<Effect> effects) {
+  AddConsequences(&effects);
+  log_.Begin(effects);
+}
 
 void Worker::End(const Status& status) {
   if (!status.ok()) Fail(doing_ + ": " + status.ToString());
@@ -64,8 +97,9 @@ void Worker::End(const Status& status) {
 void Worker::AddVictims(std::vector<Effect>* effects) const {
   if (!evicts_) return;
   const int kept = effects->back().key;  // What was put last leaves never for itself.
-  for (int key = 0; key < kKeyCount; ++key) {
-    if (key != kept) effects->push_back({.kind = Effect::Kind::kMayVanish, .key = key});
+  for (int key = 0; key < kAllKeys; ++key) {
+    if (key == kept || pins_.contains(key)) continue;
+    effects->push_back({.kind = Effect::Kind::kMayVanish, .key = key});
   }
 }
 
@@ -164,9 +198,10 @@ void Worker::EraseUnused(const std::vector<int>& keys) {
 void Worker::Clear() {
   doing_ = "clear";
   std::vector<Effect> effects;
-  for (int key = 0; key < kKeyCount; ++key) {
+  for (int key = 0; key < kAllKeys; ++key) {
     effects.push_back({.kind = Effect::Kind::kErase, .key = key});
   }
+  AddEndOfLedger(&effects);
   Begin(std::move(effects));
   End(cache_->Clear().status());
 }
@@ -188,11 +223,164 @@ void Worker::Evict(int64_t capacity_bytes) {
   doing_ = "evict";
   SetLimit(capacity_bytes);
   std::vector<Effect> effects;
-  for (int key = 0; key < kKeyCount; ++key) {
+  for (int key = 0; key < kAllKeys; ++key) {
+    if (pins_.contains(key)) continue;
     effects.push_back({.kind = Effect::Kind::kMayVanish, .key = key});
   }
   Begin(std::move(effects));
   End(cache_->EvictIfNeeded().status());
+}
+
+void Worker::ChangePins(const std::vector<int>& keys, bool pinned) {
+  for (const int key : keys) pinned ? void(pins_.insert(key)) : void(pins_.erase(key));
+  std::vector<Effect> effects;
+  AddPins(&effects);
+  Begin(std::move(effects));
+}
+
+void Worker::Pin(int key) {
+  doing_ = "pin " + KeyName(key);
+  ChangePins({key}, true);
+  End(cache_->Pin(KeyName(key)).status());
+}
+
+void Worker::Unpin(int key) {
+  doing_ = "unpin " + KeyName(key);
+  ChangePins({key}, false);
+  End(cache_->Unpin(KeyName(key)).status());
+}
+
+void Worker::PinBacktest(const std::string& backtest, const std::vector<int>& keys) {
+  doing_ = "pin " + backtest;
+  ChangePins(keys, true);
+  End(cache_->PinBacktest(backtest).status());
+}
+
+void Worker::UnpinBacktest(const std::string& backtest, const std::vector<int>& keys) {
+  doing_ = "unpin " + backtest;
+  ChangePins(keys, false);
+  End(cache_->UnpinBacktest(backtest).status());
+}
+
+void Worker::AddPins(std::vector<Effect>* effects) const {
+  effects->push_back({.kind = Effect::Kind::kFact, .name = "pins", .text = Joined(pins_)});
+}
+
+void Worker::AddCoverage(const std::string& series, std::vector<Effect>* effects) const {
+  effects->push_back(
+      {.kind = Effect::Kind::kFact, .name = "series." + series, .text = Joined(days_.at(series))});
+}
+
+void Worker::AddEndOfLedger(std::vector<Effect>* effects) {
+  for (auto& [series, days] : days_) {
+    if (days.empty()) continue;
+    days.clear();
+    AddCoverage(series, effects);
+  }
+}
+
+void Worker::AddConsequences(std::vector<Effect>* effects) {
+  bool unpins = false;
+  std::set<std::string> changed;
+  for (const Effect& effect : *effects) {
+    const bool removes = effect.kind == Effect::Kind::kErase;
+    if (!removes && effect.kind != Effect::Kind::kPut) continue;
+    unpins = unpins || (removes && pins_.erase(effect.key) > 0);
+    // Who replaces a segment says nothing of what is in it, so it covers nothing either.
+    if (effect.key < kKeyCount) continue;
+    const std::string series = SeriesOf(effect.key).symbol;
+    for (std::string& day : days_[series]) {
+      if (day != "data" + std::to_string(effect.key)) continue;
+      day = "lost" + std::to_string(effect.key);
+      changed.insert(series);
+    }
+  }
+  if (unpins) AddPins(effects);
+  for (const std::string& series : changed) AddCoverage(series, effects);
+}
+
+std::unique_ptr<Flight> Worker::Lead() {
+  auto flight = ValueOf(cache_->BeginFlight(kFlightName), "begin a flight");
+  if (flight->state() != FlightState::kLeading) Fail("somebody else leads the flight");
+  return flight;
+}
+
+void Worker::OpenForFlights(int64_t lease_ms) {
+  CacheOptions options = OptionsOf(folder_, durability_);
+  options.lease_ms = lease_ms;
+  cache_ = ValueOf(Cache::Open(options), "open");
+}
+
+void Worker::FetchInFlight(int key, long version) {
+  const auto flight = Lead();
+  Get(key);
+  Put(key, version);
+  flight->Land();
+}
+
+void Worker::FetchSlowly(int key, long version) {
+  const auto flight = Lead();
+  const auto expires_ns = [&] {
+    const auto rows = ValueOf(cache_->catalog().Leases(kFlightName), "leases");
+    return rows.empty() ? 0 : rows.front().expires_ns;
+  };
+  const int64_t first_ns = expires_ns();
+  while (expires_ns() == first_ns) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  Put(key, version);
+  flight->Land();
+}
+
+void Worker::FailInFlight() {
+  const auto flight = Lead();
+  flight->Fail({"ConnectionError", "no line"});
+}
+
+void Worker::RecordCoverage(const std::vector<Said>& said) {
+  doing_ = "record coverage";
+  std::vector<Answer> answers;
+  std::vector<Effect> effects;
+  for (const Said& one : said) {
+    const SeriesName name = SeriesOf(one.segment);
+    std::vector<std::string>& days = days_[name.symbol];
+    if (one.forgets_others) days.clear();
+    if (days.size() <= static_cast<size_t>(one.last_day)) days.resize(one.last_day + 1U, "?");
+    const bool there = ValueOf(cache_->Find(KeyName(one.segment)), "find").has_value();
+    const std::string key = std::to_string(one.segment);
+    for (int day = one.first_day; day <= one.last_day; ++day) {
+      days[static_cast<size_t>(day)] = one.none ? "none" : (there ? "data" : "lost") + key;
+    }
+    AddCoverage(name.symbol, &effects);
+    Coverage coverage;
+    coverage.interval = {one.first_day * kDayNs, (one.last_day + 1) * kDayNs};
+    coverage.state = one.none ? CoverageState::kNone : CoverageState::kData;
+    if (!one.none) coverage.segment_key = KeyName(one.segment);
+    coverage.asked_at_s = 1;
+    answers.push_back({name, "", {coverage}, one.forgets_others, {}});
+  }
+  Begin(std::move(effects));
+  Ledger ledger(&cache_->catalog());
+  End(ledger.Record(answers).status());
+}
+
+void Worker::Adopt(const Finding& finding) {
+  std::vector<Effect> effects = AsOperation(finding).effects;
+  effects.push_back({.kind = Effect::Kind::kDay, .hits = finding.hits, .misses = finding.misses});
+  log_.Begin(effects);
+  log_.Ack();
+}
+
+void Worker::ForgetLedger() {
+  std::vector<Effect> effects;
+  AddEndOfLedger(&effects);
+  log_.Begin(effects);
+  log_.Ack();
+}
+
+void Worker::Forget() {
+  pins_.clear();
+  for (auto& [series, days] : days_) days.clear();
+  log_.Begin({{.kind = Effect::Kind::kForget}});
+  log_.Ack();
 }
 
 void Worker::Record() {

@@ -3,7 +3,9 @@
 // code 3, with the reason on stderr.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +16,18 @@
 namespace barcache::torture {
 
 inline constexpr int64_t kAmple = int64_t{1} << 40;
+// What the flights of workers are called, and whoever comes afterwards must be able to lead.
+inline constexpr char kFlightName[] = "flight-of-a-worker";
+inline constexpr int64_t kDayNs = 86'400'000'000'000;
+
+// What a source said of the days from first to last, included, of a segment's series.
+struct Said {
+  int segment = 0;
+  int first_day = 0;
+  int last_day = 0;
+  bool none = false;            // There are no bars; else they are in the segment.
+  bool forgets_others = false;  // Of the series, what was said before does not count.
+};
 
 // The catalog is `folder`/metadata.db, the files are in `folder`/cache.
 CacheOptions OptionsOf(const std::string& folder, Durability durability);
@@ -43,6 +57,24 @@ class Worker {
   void SetLimit(int64_t capacity_bytes);
   // Somebody spoiled these entries.
   void MayVanish(const std::vector<int>& keys);
+  void Pin(int key);
+  void Unpin(int key);
+  // What a backtest is linked to; the log must say so.
+  void PinBacktest(const std::string& backtest, const std::vector<int>& keys);
+  void UnpinBacktest(const std::string& backtest, const std::vector<int>& keys);
+  // Leads kFlightName, puts what it finds missing, and lands.
+  void FetchInFlight(int key, long version);
+  // The same, but the lease is renewed before the put; it is to be short (OpenForFlights).
+  void FetchSlowly(int key, long version);
+  void FailInFlight();
+  void OpenForFlights(int64_t lease_ms);
+  // Of several series in one transaction. A segment that is not there is one that was evicted.
+  void RecordCoverage(const std::vector<Said>& said);
+  // What was there before any worker.
+  void Adopt(const Finding& finding);
+  // The catalog was damaged, so that only entries are known; or all but the ledger.
+  void Forget();
+  void ForgetLedger();
   void Record();
   void Flush();
   void Checkpoint();
@@ -58,6 +90,13 @@ class Worker {
   void Begin(std::vector<Effect> effects);
   void End(const Status& status);
   void AddVictims(std::vector<Effect>* effects) const;
+  void ChangePins(const std::vector<int>& keys, bool pinned);
+  // What putting and removing entries means for pins and coverage.
+  void AddConsequences(std::vector<Effect>* effects);
+  void AddPins(std::vector<Effect>* effects) const;
+  void AddEndOfLedger(std::vector<Effect>* effects);
+  void AddCoverage(const std::string& series, std::vector<Effect>* effects) const;
+  std::unique_ptr<Flight> Lead();
   Effect DayEffect() const;
   std::vector<Effect> PendingLinks() const;
 
@@ -68,6 +107,8 @@ class Worker {
   bool evicts_ = false;
   bool limit_was_lowered_ = false;  // And no put has followed.
   std::vector<std::pair<int, std::string>> pending_links_;
+  std::set<int> pins_;
+  std::map<std::string, std::vector<std::string>> days_;  // By series: what is known of each day.
   long recorded_hits_ = 0;
   long recorded_misses_ = 0;
   std::string doing_;
