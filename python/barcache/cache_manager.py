@@ -24,6 +24,7 @@ from barcache.conversion import frame_to_put
 from barcache.errors import InvalidArgument, InvalidType
 from barcache.flights import Flights
 from barcache.session_stats import SessionStats
+from barcache.sources.patience import Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -56,6 +57,8 @@ class CacheManager(AskingCore):
         record_on_close: Add this run's hits and misses to today's statistics when closed.
         decode_budget_mb: No file is decoded to more than this (or 100 times its size).
         busy_timeout_s: How long to wait for another process before CatalogBusy.
+        retry: How often get_or_fetch asks a source again that is over its rate limit, and how long
+            it waits (``barcache.sources.Retry``); None: the error comes out at once.
 
     Raises:
         InvalidArgument, InvalidType: what the message names.
@@ -90,6 +93,7 @@ class CacheManager(AskingCore):
         record_on_close: bool = True,
         decode_budget_mb: float = 512,
         busy_timeout_s: float = 30.0,
+        retry: Retry | None = Retry(),  # noqa: B008 - a value.
     ) -> None:
         _require_text("eviction_policy", eviction_policy)
         if durability not in DURABILITIES:
@@ -123,6 +127,9 @@ class CacheManager(AskingCore):
             _milliseconds("_lease_s", self._lease_s),
             self._backtest,
         )
+        if retry is not None and not isinstance(retry, Retry):
+            raise InvalidType(f"retry must be a Retry or None, not {type(retry).__name__}")
+        self.retry = retry
         self._flights = Flights(self._settings["db_path"])
         self._stores = not self._settings["read_only"]
         self._cold_cache_size_mb = cold_cache_size_mb
@@ -650,6 +657,7 @@ class CacheManager(AskingCore):
         settings = dict(self._settings)
         settings["cold_cache_size_mb"] = self.cold_cache_size_mb
         settings["eviction_policy"] = self.eviction_policy
+        settings["retry"] = self.retry
         settings["hot_cache_size_mb"] = self.hot_cache.max_size_bytes / BYTES_PER_MB
         return _reopen, (type(self), settings)
 

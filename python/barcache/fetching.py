@@ -17,7 +17,8 @@ from barcache import _core
 from barcache.conversion import collect, frame_to_put
 from barcache.errors import BarcacheError, CacheClosed, InvalidType, UnsupportedFrame
 from barcache.events import log_event
-from barcache.flights import Errand, Flights, is_async_function
+from barcache.flights import Errand, Flights, afetch, is_async_function
+from barcache.sources.patience import LIMITS, Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -30,6 +31,7 @@ class FetchingCore(_core.CacheCore):
 
     _flights: Flights
     _stores: bool  # Not read-only.
+    retry: Retry | None  # How long to wait for the end of rate limits; None: not at all.
 
     def generate_cache_key(
         self,
@@ -77,6 +79,7 @@ class FetchingCore(_core.CacheCore):
         *,
         backtest_id: str | None,
         is_async: bool,
+        retry: Retry | None,
     ) -> Generator[Any, Any, pl.DataFrame]:
         """The frame of a request, cached as a whole under its key; yields a flight on a miss."""
         key = self.generate_cache_key(*call, data_source)
@@ -87,7 +90,7 @@ class FetchingCore(_core.CacheCore):
             self,
             key,
             (data_source, call[3]),
-            fetch_of(fetch_fn, call, is_async=is_async),
+            fetch_of(fetch_fn, call, is_async=is_async, retry=retry, source_name=data_source),
             backtest_id=backtest_id,
             stores=self._stores,
         )
@@ -115,16 +118,39 @@ class FetchingCore(_core.CacheCore):
 
 
 def fetch_of(
-    fetch_fn: Callable[..., Any], call: tuple[Any, ...], *, is_async: bool
+    fetch_fn: Callable[..., Any],
+    call: tuple[Any, ...],
+    *,
+    is_async: bool,
+    retry: Retry | None,
+    source_name: Any,
 ) -> Callable[[], Any]:
-    """A call of a fetch function as an errand's ``fetch``."""
-    if not is_async or not is_async_function(fetch_fn):
-        return lambda: fetch_fn(*call)
+    """A call of a source as an errand's ``fetch``, which waits for the end of rate limits."""
 
-    async def fetch() -> Any:
-        return await fetch_fn(*call)
+    def tell(error: Exception, failures: int, delay_s: float) -> None:
+        log_event(
+            logging.WARNING,
+            "source_rate_limited",
+            source=source_name,
+            attempt=failures,
+            delay_s=round(delay_s, 3),
+            error=str(error),
+        )
 
-    return fetch
+    async def once() -> Any:
+        if is_async_function(fetch_fn):
+            return await fetch_fn(*call)
+        return await afetch(lambda: fetch_fn(*call))
+
+    async def in_task() -> Any:
+        return await (once() if retry is None else retry.acall(once, LIMITS, tell))
+
+    def in_thread() -> Any:
+        if retry is None:
+            return fetch_fn(*call)
+        return retry.call(lambda: fetch_fn(*call), LIMITS, tell)
+
+    return in_task if is_async else in_thread
 
 
 def errand_of(

@@ -245,11 +245,11 @@ class Flights:
             found: T | None = await self.in_thread(errand.look)
             if found is None:
                 begin_s = time.perf_counter()
-                fetched = await _afetch(errand.fetch)
+                fetched = await afetch(errand.fetch)
                 cost_s = time.perf_counter() - begin_s
                 stored: Any = await self.in_thread(errand.store, fetched, cost_s)
                 if inspect.isgenerator(stored):
-                    stored = await adrive(stored, _afetch, self.in_thread)
+                    stored = await adrive(stored, afetch, self.in_thread)
                 found = stored
         except Exception as error:
             await self.in_thread(flight.fail, *_description(error))
@@ -271,7 +271,8 @@ def _fetch(fetch: Callable[[], Any]) -> Any:
     return fetched
 
 
-async def _afetch(fetch: Callable[[], Any]) -> Any:
+async def afetch(fetch: Callable[[], Any]) -> Any:
+    """What an errand's ``fetch`` gets, without blocking the event loop."""
     import asyncio
 
     if is_async_function(fetch):

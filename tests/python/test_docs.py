@@ -95,8 +95,10 @@ def test_the_documented_defaults_are_the_constructor_s() -> None:
             assert written == "required"
         elif isinstance(default, str):
             assert written == f'"{default}"'
-        else:
+        elif isinstance(default, int | float):
             assert written in (str(default), f"{default:g}")
+        else:
+            assert written == repr(default)
 
 
 @pytest.mark.skipif(not RESULTS.is_file(), reason="make bench has not been run")

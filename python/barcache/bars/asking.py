@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from barcache.bars.reader import BarReader
     from barcache.bars.request import BarRequest
     from barcache.sources import Source
+    from barcache.sources.patience import Retry
     from barcache.warming import WarmPlan, WarmReport
 
     Flying = Generator[Any, Any, pl.DataFrame]  # Yields flights, is sent their answers.
@@ -354,7 +355,11 @@ class AskingCore(FetchingCore):
             symbols_given=given,
             fetch_fn=fetch_fn,
             is_async=is_async,
+            retry=self._retry_of(source),
         )
+
+    def _retry_of(self, source: Source) -> Retry | None:
+        return None if source.retries else self.retry
 
     def _whole(
         self, call: Call, source: Source, fetch_fn: Any, options: BarOptions, *, is_async: bool
@@ -366,6 +371,7 @@ class AskingCore(FetchingCore):
             fetch_fn or fetch,
             backtest_id=options["backtest_id"],
             is_async=is_async,
+            retry=self._retry_of(source),
         )
 
     def _source_of(self, data_source: Any, fetch_fn: Any, *, is_async: bool) -> Source:

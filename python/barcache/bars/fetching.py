@@ -367,7 +367,13 @@ class Fetching:
             given, start, end = request.symbols_given, ends.start, ends.end
         fetch = request.source.afetch if request.is_async else request.source.fetch
         call = (given, start, end, request.resolution_text)
-        return fetch_of(request.fetch_fn or fetch, call, is_async=request.is_async)
+        return fetch_of(
+            request.fetch_fn or fetch,
+            call,
+            is_async=request.is_async,
+            retry=request.retry,
+            source_name=request.source.name,
+        )
 
     def _place_anew(self, gaps: list[_Gap], shape: BarShape) -> None:
         """The zone of a new series is known by its first answer: days begin there."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from barcache.freshness import Finality
     from barcache.resolution import Resolution
     from barcache.sources import Source
+    from barcache.sources.patience import Retry
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class BarRequest:
         symbols_given: as the caller gave them.
         fetch_fn: what to call in the place of the source, with symbols and ends as given.
         is_async: a task asks, which awaits the source.
+        retry: how long to wait for the end of rate limits; None: not at all.
     """
 
     symbols: tuple[str, ...]
@@ -58,6 +60,7 @@ class BarRequest:
     symbols_given: Any = None
     fetch_fn: Callable[..., Any] | None = None
     is_async: bool = False
+    retry: Retry | None = None
 
     @property
     def identity(self) -> tuple[str, str, str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from barcache.sources.ccxt_source import CCXTSource
     from barcache.sources.csv_files import CSVSource, SchemaMapping
     from barcache.sources.parquet_files import ParquetSource
+    from barcache.sources.patience import Retry
     from barcache.sources.registry import get, names, register, unregister
     from barcache.sources.retry import RateLimiter, with_retry
     from barcache.sources.sql_query import DuckDBSource, SQLSource
@@ -34,6 +35,7 @@ __all__ = [
     "DuckDBSource",
     "ParquetSource",
     "RateLimiter",
+    "Retry",
     "SQLSource",
     "SchemaMapping",
     "Source",
@@ -60,6 +62,7 @@ _HOMES = {
     "DuckDBSource": "barcache.sources.sql_query",
     "ParquetSource": "barcache.sources.parquet_files",
     "RateLimiter": "barcache.sources.retry",
+    "Retry": "barcache.sources.patience",
     "SQLSource": "barcache.sources.sql_query",
     "SchemaMapping": "barcache.sources.csv_files",
     "Source": "barcache.sources.base",

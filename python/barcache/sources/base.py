@@ -54,6 +54,7 @@ class Source:
         calendar: name for exchange_calendars, ``"24/7"``, or None if not known.
         argument_type: what ``fetch`` hands on as start and end: ``"as given"``, or that type.
         wrapped: the object that ``as_source`` was given.
+        retries: it waits out limits by itself.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Source:
     calendar: str | None = None
     argument_type: str = "as given"
     wrapped: Any = None
+    retries: bool = False
 
     def fetch(self, symbols: Sequence[str], start: Any, end: Any, resolution: str) -> Any:
         """The source's answer. An async source is run to its end, wherever this is called.

@@ -197,7 +197,9 @@ def _request(
     cache: AskingCore, work: Work, symbols: Sequence[str], asking: _Asking | None = None
 ) -> BarRequest:
     call = (list(symbols), work.start_date, work.end_date, work.resolution)
-    return replace(cache._request(call, work.source, None, work.options), fetch_fn=asking)
+    request = cache._request(call, work.source, None, work.options)
+    retry = request.retry and replace(request.retry, sleep=work.pace.wait)
+    return replace(request, fetch_fn=asking, retry=retry)
 
 
 def _fetch(
