@@ -94,6 +94,14 @@ def test_a_miss_is_fetched_with_the_arguments_as_given_and_stored(make):
     assert cache._entry(KEY)["request"].startswith('{"data_source": "yfinance"')
 
 
+def test_a_whole_answer_that_was_cleared_is_one_miss_again(cache):
+    vendor = Vendor()
+    for misses in (1, 2):
+        cache.get_or_fetch(*REQUEST, vendor)
+        assert cache.session_stats["miss_count"] == misses
+        cache.clear_cache(KEY)
+
+
 def test_the_frame_returned_is_the_callers_own(cache):
     first = cache.get_or_fetch(*REQUEST, Vendor())
     first.insert_column(0, pl.Series("mine", [1, 2]))

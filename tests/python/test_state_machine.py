@@ -1,4 +1,4 @@
-"""The whole API against a model of forty lines: whatever the order of calls, the answers agree.
+"""The whole API against a small model: whatever the order of calls, the answers agree.
 
 BARCACHE_MACHINE_RUNS sets how many sequences are tried; the default is for every test run.
 """
@@ -6,16 +6,23 @@ BARCACHE_MACHINE_RUNS sets how many sequences are tried; the default is for ever
 import os
 import shutil
 import tempfile
+from datetime import date, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
-from barcache import BarcacheError, CacheManager
+from barcache import BarcacheError, CacheManager, InvalidArgument
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-KEYS = ["key1", "4ff5fe09fae53c37", "a/b", "é", "x" * 100]
+# A request whose answer is cached as a whole, since it is no bars, and the key of that.
+WHOLE = (["A"], "2023-01-01", "2023-01-05", "1d", "v")
+WHOLE_KEY = "0a1ef8013686d9ae"
+KEYS = ["key1", WHOLE_KEY, "a/b", "é", "x" * 100]
+SYMBOLS = ["A", "B"]
+FIRST_DAY = date(2022, 1, 1)
+DAYS = 7  # So few that no series gets enough segments to be merged.
 BACKTESTS = ["bt-1", "bt-2"]
 
 keys = st.sampled_from(KEYS)
@@ -29,11 +36,29 @@ def frame_of(number: int) -> pl.DataFrame:
     return pl.DataFrame({"n": [number] * rows, "close": [number + i / 4 for i in range(rows)]})
 
 
+class VendorDown(Exception):
+    """The source fails."""
+
+
+def bars_of(symbols: list[str], first: int, last: int) -> pl.DataFrame:
+    """What the source says of these days, both included."""
+    days = [FIRST_DAY + timedelta(days=day) for day in range(first, last + 1)]
+    rows = [
+        (day, symbol, len(symbol) + day.toordinal() * 2.0) for symbol in sorted(symbols)
+        for day in days
+    ]  # fmt: skip
+    return pl.DataFrame(
+        rows, {"date": pl.Date, "symbol": pl.String, "close": pl.Float64}, orient="row"
+    )
+
+
 class Model:
     """What a cache without limits holds: frames by key, links, and counters of this session."""
 
     def __init__(self) -> None:
         self.frames: dict[str, int] = {}  # In order of use, the oldest first.
+        self.segments: dict[str, tuple[str, set[int]]] = {}  # Of those: symbol and days.
+        self.pinned: set[str] = set()
         self.links: dict[str, set[str]] = {}
         self.hits = self.misses = 0
 
@@ -53,7 +78,9 @@ class Model:
 
     def drop(self, key: str) -> None:
         self.frames.pop(key, None)
+        self.segments.pop(key, None)
         self.links.pop(key, None)
+        self.pinned.discard(key)
 
     def clear_backtest(self, backtest_id: str, keep_shared: bool) -> None:
         for key in self.keys_of(backtest_id):
@@ -61,6 +88,27 @@ class Model:
                 self.links[key].discard(backtest_id)
             else:
                 self.drop(key)
+
+    def pin(self, keys: list[str]) -> int:
+        new = set(keys) - self.pinned
+        self.pinned |= new
+        return len(new)
+
+    def unpin(self, keys: list[str]) -> int:
+        pinned = [key for key in keys if key in self.pinned]
+        for key in pinned:  # They count as just used.
+            self.pinned.discard(key)
+            self.frames[key] = self.frames.pop(key)
+        return len(pinned)
+
+    def held_days(self, symbol: str) -> dict[int, str]:
+        """The segment that each day is in."""
+        return {
+            day: key
+            for key, (owner, days) in self.segments.items()
+            if owner == symbol
+            for day in days
+        }
 
     def keys_of(self, backtest_id: str) -> list[str]:
         return sorted(key for key, ids in self.links.items() if backtest_id in ids)
@@ -78,6 +126,7 @@ class CacheMachine(RuleBasedStateMachine):
         self.model = Model()
         self.numbers = 0
         self.cache = self.open()
+        assert self.cache.generate_cache_key(*WHOLE) == WHOLE_KEY
         self.other = None
 
     def open(self):
@@ -169,6 +218,111 @@ class CacheMachine(RuleBasedStateMachine):
         with pytest.raises(BarcacheError):
             self.cache.put_cached_data(key, refused, 1)
 
+    # --- fetching -----------------------------------------------------------------------------
+
+    @rule(backtest_id=maybe_backtest, fails=st.booleans())
+    def get_or_fetch_whole(self, backtest_id, fails):
+        number = self.next_number()
+        calls = []
+
+        def fetch(*arguments):
+            calls.append(arguments)
+            if fails:
+                raise VendorDown
+            return frame_of(number)
+
+        held = WHOLE_KEY in self.model.frames
+        if fails and not held:
+            with pytest.raises(VendorDown):
+                self.cache.get_or_fetch(*WHOLE, fetch, backtest_id=backtest_id)
+            self.model.misses += 1
+        else:
+            frame = self.cache.get_or_fetch(*WHOLE, fetch, backtest_id=backtest_id)
+            if self.model.get(WHOLE_KEY, backtest_id) is None:
+                self.model.put(WHOLE_KEY, number, backtest_id)
+            self.compare(frame, self.model.frames[WHOLE_KEY])
+        assert calls == ([] if held else [WHOLE[:4]])
+
+    @rule(
+        symbols=st.lists(st.sampled_from(SYMBOLS), min_size=1, unique=True),
+        ends=st.tuples(st.integers(0, DAYS - 1), st.integers(0, DAYS - 1)),
+        backtest_id=maybe_backtest,
+    )
+    def get_or_fetch_range(self, symbols, ends, backtest_id):
+        first, last = sorted(ends)
+        asked = []
+
+        def fetch(symbols, start, end, resolution):
+            assert resolution == "1d"
+            low, high = (start - FIRST_DAY).days, (end - FIRST_DAY).days
+            asked.extend((symbol, day) for symbol in symbols for day in range(low, high + 1))
+            return bars_of(symbols, low, high)
+
+        span = (FIRST_DAY + timedelta(days=first), FIRST_DAY + timedelta(days=last))
+        before = set(self.cache.entries())
+        frame = self.cache.get_or_fetch(
+            symbols, *span, "1d", "w", fetch, backtest_id=backtest_id, overlap=0
+        )
+        assert frame.equals(bars_of(symbols, first, last))
+        used = []
+        missing = []
+        for symbol in symbols:
+            held = self.model.held_days(symbol)
+            days = range(first, last + 1)
+            used += dict.fromkeys(held[day] for day in days if day in held)
+            missing += [(symbol, day) for day in days if day not in held]
+        assert sorted(asked) == sorted(missing), "what is missing, and nothing else, once"
+        self.model.misses += bool(missing)
+        for key in used:
+            self.model.get(key, backtest_id)
+        self.add_segments(set(self.cache.entries()) - before, missing, backtest_id)
+        # Several have no order among themselves until they are used again.
+        for key in self.model.segments:
+            assert self.cache.get_cached_data(key) is not None
+            self.model.get(key, None)
+
+    def add_segments(self, keys, missing, backtest_id):
+        """The new entries hold the days that were missing, each in one of them."""
+        held = []
+        for symbol in SYMBOLS:
+            coverage = self.cache.coverage(symbol, "w").filter(pl.col("segment_key").is_in(keys))
+            for begin, end, state, key in coverage.select(
+                "begin", "end", "state", "segment_key"
+            ).rows():
+                assert state == "data"
+                low, high = (begin.date() - FIRST_DAY).days, (end.date() - FIRST_DAY).days
+                held += [(symbol, day) for day in range(low, high)]
+                self.model.put(key, 0, backtest_id)
+                _, days = self.model.segments.setdefault(key, (symbol, set()))
+                days.update(range(low, high))
+        assert sorted(held) == sorted(missing)
+        assert keys == keys & set(self.model.segments)
+
+    # --- pins ---------------------------------------------------------------------------------
+
+    @rule(key=keys)
+    def pin(self, key):
+        if key in self.model.frames:
+            assert self.cache.pin(key) == self.model.pin([key])
+        else:
+            with pytest.raises(InvalidArgument):
+                self.cache.pin(key)
+
+    @rule(backtest_id=backtests)
+    def pin_backtest(self, backtest_id):
+        keys = self.model.keys_of(backtest_id)
+        assert self.cache.pin(backtest_id=backtest_id) == self.model.pin(keys)
+
+    @rule(key=keys)
+    def unpin(self, key):
+        assert self.cache.unpin(key) == self.model.unpin([key])
+
+    @rule(backtest_id=backtests)
+    def unpin_backtest(self, backtest_id):
+        count = self.model.unpin(self.model.keys_of(backtest_id))
+        assert self.cache.unpin(backtest_id=backtest_id) == count
+        self.ordered = self.ordered and count < 2
+
     # --- removal ------------------------------------------------------------------------------
 
     @rule(key=keys)
@@ -198,10 +352,13 @@ class CacheMachine(RuleBasedStateMachine):
         limit = self.cache.cold_cache_size_mb
         self.cache.cold_cache_size_mb = self.cache._get_total_cache_size_mb() * 0.6
         self.cache._check_cold_cache_eviction()
-        assert self.cache._get_total_cache_size_mb() <= self.cache.cold_cache_size_mb
-        self.cache.cold_cache_size_mb = limit
         left = set(self.cache.entries())
-        in_order = list(self.model.frames)
+        is_low = self.cache._get_total_cache_size_mb() <= self.cache.cold_cache_size_mb
+        assert is_low or left == self.model.pinned
+        self.cache.cold_cache_size_mb = limit
+        assert left >= self.model.pinned
+        left -= self.model.pinned
+        in_order = [key for key in self.model.frames if key not in self.model.pinned]
         assert left == set(in_order[len(in_order) - len(left) :]), "not the least recently used"
         for key in in_order:
             if key not in left:
@@ -256,6 +413,7 @@ class CacheMachine(RuleBasedStateMachine):
         assert len(self.cache) == len(self.model.frames)
         for backtest_id in BACKTESTS:
             assert sorted(self.cache.entries(backtest_id)) == self.model.keys_of(backtest_id)
+        assert self.cache.pinned() == sorted(self.model.pinned)
         for key in KEYS:
             assert (key in self.cache) == (key in self.model.frames)
             assert self.cache.backtests(key) == sorted(self.model.links.get(key, ()))

@@ -63,7 +63,7 @@ class BarReader:
         if found is None:
             return None
         if isinstance(found, str):
-            frame = cache.get_cached_data(found, backtest_id=backtest_id)
+            frame = cache._look_again(found, backtest_id)  # Who looks on counts the miss.
             if frame is None:
                 self._forget(memo_key)
             return frame
