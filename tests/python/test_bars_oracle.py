@@ -1,6 +1,7 @@
 """get_or_fetch over random sequences of requests, against a source that counts every bar.
 
-Segments are merged at random moments: two neighbours suffice.
+Some of those who ask are other processes, and die while they do. Segments are merged at random
+moments: two neighbours suffice.
 
 `BARCACHE_BAR_SEQUENCES` sets how many sequences are tried (default 60).
 """
@@ -8,10 +9,12 @@ Segments are merged at random moments: two neighbours suffice.
 import os
 import tempfile
 from collections import defaultdict
-from datetime import datetime, timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
+from signal import SIGKILL
 
-from bar_oracle import DAY_S, Oracle, OracleSource, SourceDown, day_of, moment_of
+from bar_oracle import DAY_S, GRIDS, Oracle, OracleSource, SourceDown
+from bar_victim import ask_and_die
 from barcache import CacheManager, PartialCoverage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,18 +22,30 @@ from hypothesis import strategies as st
 SEQUENCES = int(os.environ.get("BARCACHE_BAR_SEQUENCES", "60"))
 SYMBOLS = ("A", "BB", "CCC")
 
+MOMENTS = 9000  # A request without a gap has some 500 of them, one of several calls 8000.
+ENDS = ["str", "date", "datetime", "noon", "text", "aware"]
+
+symbols = st.lists(st.sampled_from(SYMBOLS), min_size=1, max_size=3)
 requests = st.tuples(
     st.just("ask"),
-    st.lists(st.sampled_from(SYMBOLS), min_size=1, max_size=3),
+    symbols,
     st.integers(0, 40),
     st.integers(0, 20),
-    st.sampled_from(["str", "date", "datetime", "noon"]),
+    st.sampled_from(ENDS),
     st.one_of(st.none(), st.none(), st.integers(0, 2)),
 )
 steps = st.one_of(
     requests,
     requests,
     requests,
+    st.tuples(
+        st.just("die"),
+        symbols,
+        st.integers(0, 40),
+        st.integers(0, 20),
+        st.sampled_from(ENDS),
+        st.integers(1, MOMENTS),
+    ),
     st.tuples(st.just("wait"), st.integers(1, 3 * 24)),
     st.tuples(st.just("restate"), st.sampled_from(SYMBOLS)),
     st.tuples(st.just("evict"), st.integers(0, 10)),
@@ -41,24 +56,15 @@ steps = st.one_of(
 )
 
 
-def ends(kind, first, last):
-    start, end = day_of(first), day_of(last)
-    if kind == "str":
-        return start.isoformat(), end.isoformat()
-    if kind == "date":
-        return start, end
-    hours = timedelta(hours=12 if kind == "noon" else 0)
-    start, end = (datetime(d.year, d.month, d.day) + hours for d in (start, end))
-    return start, end
-
-
 class Play:
     """One sequence."""
 
-    def __init__(self, folder: Path, overlap: int):
+    def __init__(self, folder: Path, grid: str, overlap: int):
         self.folder = folder
         self.overlap = overlap
-        self.source = OracleSource(start_day=25)
+        self.grid_name = grid
+        self.grid = GRIDS[grid]
+        self.source = OracleSource(self.grid, start=25)
         self.oracle = Oracle(self.source, overlap)
         self.unseen = set()  # Symbols restated since the cache last had a chance to notice.
         self.cache = self.open()
@@ -71,54 +77,82 @@ class Play:
     def step(self, step) -> None:
         getattr(self, step[0])(*step[1:])
 
+    def ends(self, kind, first, last):
+        start, end = self.grid.label(first), self.grid.label(last)
+        if kind in ("str", "date"):
+            start, end = start.date(), end.date()
+            return (start, end) if kind == "date" else (start.isoformat(), end.isoformat())
+        if kind == "noon":
+            half = timedelta(seconds=self.grid.step_s // 2)
+            return start + half, end + half
+        if kind == "text":
+            return start.isoformat(), end.isoformat()
+        if kind == "aware":
+            return tuple(moment.replace(tzinfo=moment.tzinfo or UTC) for moment in (start, end))
+        return start, end
+
+    def fetch(self, symbols, start, end, **options):
+        return self.cache.get_or_fetch(
+            symbols, start, end, self.grid.resolution, "oracle", self.source.fetch, **options
+        )
+
+    def die(self, symbols, first, length, kind, moment) -> None:
+        start, end = self.ends(kind, first, first + length)
+        self.source.begin_request()
+        fate = ask_and_die(
+            self.folder, self.grid_name, self.source, moment, (symbols, start, end), self.overlap
+        )
+        assert fate.exit_code in (0, -SIGKILL), fate
+        killed = fate.answer is None
+        assert killed == (fate.exit_code != 0)
+        restated = self.oracle.check_fetches(failed=False, killed=killed)
+        if not killed:
+            self.check(fate.answer, restated, symbols, start, end)
+
     def ask(self, symbols, first, length, kind, fail_at) -> None:
-        start, end = ends(kind, first, first + length)
+        start, end = self.ends(kind, first, first + length)
         self.source.begin_request(fail_at)
         try:
-            frame = self.cache.get_or_fetch(
-                symbols, start, end, "1d", "oracle", self.source.fetch, overlap=self.overlap
-            )
+            frame = self.fetch(symbols, start, end, overlap=self.overlap)
         except SourceDown:
             assert fail_at is not None
             self.oracle.check_fetches(failed=True)
             return
-        restated = self.oracle.check_fetches(failed=False)
+        self.check(frame, self.oracle.check_fetches(failed=False), symbols, start, end)
+        self.source.begin_request(fail_at=0)  # Asked again at once: only what is provisional.
+        settled_s = self.grid.moment_of(end, last=True) + 2 * self.grid.step_s
+        if settled_s <= self.source.now_s:
+            assert self.fetch(symbols, start, end, overlap=self.overlap).equals(frame)
+
+    def check(self, frame, restated, symbols, start, end) -> None:
         self.unseen -= restated
         self.oracle.check_answer(frame, symbols, start, end)
         if not self.unseen & set(symbols):
             self.oracle.check_newest(frame, symbols, start, end)
-        self.source.begin_request(fail_at=0)  # Asked again at once: only what is provisional.
-        if moment_of(end, last=True) + 2 * DAY_S <= self.source.now_s:
-            again = self.cache.get_or_fetch(
-                symbols, start, end, "1d", "oracle", self.source.fetch, overlap=self.overlap
-            )
-            assert again.equals(frame)
 
     def offline(self, symbol, first, length) -> None:
-        start, end = ends("date", first, first + length)
+        daily = self.grid.step_s == DAY_S
+        start, end = self.ends("date" if daily else "datetime", first, first + length)
         self.source.begin_request(fail_at=0)
-        wanted = self.source.days_between(start, end)
-        held = [self.oracle.held.get((symbol, day), set()) for day in wanted]
+        wanted = self.grid.between(start, end)
+        held = [self.oracle.held.get((symbol, number), set()) for number in wanted]
         try:
-            frame = self.cache.get_or_fetch(
-                [symbol], start, end, "1d", "oracle", self.source.fetch, offline=True
-            )
+            frame = self.fetch([symbol], start, end, offline=True)
         except PartialCoverage as partial:
-            frame = partial.frame
-            missing = {
-                day for gap in partial.missing[symbol] for day in self.source.days_between(*gap)
-            }
-            assert missing, "something is missing"
+            frame, gaps = partial.frame, partial.missing[symbol]
+            assert gaps, "something is missing"
+            missing = {number for gap in gaps for number in self.grid.between(*gap)}
+            assert missing or not daily, "days are missing whole"
             assert missing <= set(wanted)
-            wanted = [day for day in wanted if day not in missing]
+            wanted = [number for number in wanted if number not in missing]
         if frame.width:
             got = set(frame["close"].to_list())
             assert got <= set().union(*held)
-            final = [d for d in wanted if (symbol, d) in self.oracle.final]
-            assert all(got & self.oracle.held[symbol, d] for d in final), "what is there is served"
+            final = [n for n in wanted if (symbol, n) in self.oracle.final]
+            assert all(got & self.oracle.held[symbol, n] for n in final), "what is there is served"
 
     def wait(self, hours) -> None:
-        self.source.now_s += hours * 3600
+        self.source.now_s += hours * self.grid.step_s / 24
 
     def restate(self, symbol) -> None:
         self.source.version[symbol] *= 2.0
@@ -130,15 +164,15 @@ class Play:
             return
         key = keys[place % len(keys)]
         frame = self.cache.get_cached_data(key)
-        days = defaultdict(list)
-        for time, symbol in frame.select("timestamp", "symbol").iter_rows():
-            days[symbol].append((time - datetime(2024, 1, 1)).days)
-        for symbol, lost in days.items():
+        numbers = defaultdict(list)
+        for label, symbol in frame.select("timestamp", "symbol").iter_rows():
+            numbers[symbol].append(self.grid.number_of(label))
+        for symbol, lost in numbers.items():
             self.oracle.lose(symbol, lost)
         self.cache.clear_cache(key)
 
     def merge(self, symbol) -> None:
-        self.cache._merge_now("oracle", "1d", "", [symbol], "timestamp", 2)
+        self.cache._merge_now("oracle", self.grid.resolution, "", [symbol], "timestamp", 2)
 
     def reopen(self) -> None:
         self.cache.close()
@@ -150,10 +184,10 @@ class Play:
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-@given(st.lists(steps, min_size=3, max_size=14), st.integers(0, 2))
-def test_every_answer_is_the_sources_and_nothing_is_fetched_twice(sequence, overlap):
+@given(st.lists(steps, min_size=3, max_size=14), st.sampled_from(sorted(GRIDS)), st.integers(0, 2))
+def test_every_answer_is_the_sources_and_nothing_is_fetched_twice(sequence, grid, overlap):
     with tempfile.TemporaryDirectory() as folder:
-        play = Play(Path(folder), overlap)
+        play = Play(Path(folder), grid, overlap)
         try:
             for step in sequence:
                 play.step(step)
