@@ -6,6 +6,7 @@ import os
 import threading
 from collections import namedtuple
 from datetime import UTC, date, datetime, timedelta, timezone
+from unittest import mock
 
 import pandas as pd
 import polars as pl
@@ -351,3 +352,13 @@ def test_packages_offer_sources_that_are_loaded_late(tmp_path, monkeypatch):
     with pytest.raises(SourceError, match=r"'broken' of offering .*RuntimeError: no licence"):
         as_source("broken")
     unregister("offered")
+
+
+def test_a_mock_is_a_source_too():
+    """As RustyBT's own tests make adapters; it has every attribute that it is asked for."""
+    adapter = mock.Mock(spec=Adapter, fetch=mock.AsyncMock(return_value="bars"))
+    source = as_source(adapter, name="mocked")
+
+    assert source.fetch(["AAPL"], DAY, DAY, "1d") == "bars"
+    assert asyncio.run(source.afetch(["AAPL"], DAY, DAY, "1d")) == "bars"
+    assert adapter.fetch.await_count == 2

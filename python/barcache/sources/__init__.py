@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from barcache.cached_source import CachedDataSource
     from barcache.sources.bars import BarColumns, BarReport, bar_columns, check_bars, report_on_bars
     from barcache.sources.base import ALWAYS_OPEN, Source, as_source
     from barcache.sources.ccxt_source import CCXTSource
@@ -32,6 +33,7 @@ __all__ = [
     "BarReport",
     "CCXTSource",
     "CSVSource",
+    "CachedDataSource",
     "DuckDBSource",
     "ParquetSource",
     "RateLimiter",
@@ -59,6 +61,7 @@ _HOMES = {
     "BarReport": "barcache.sources.bars",
     "CCXTSource": "barcache.sources.ccxt_source",
     "CSVSource": "barcache.sources.csv_files",
+    "CachedDataSource": "barcache.cached_source",
     "DuckDBSource": "barcache.sources.sql_query",
     "ParquetSource": "barcache.sources.parquet_files",
     "RateLimiter": "barcache.sources.retry",

@@ -22,6 +22,7 @@ attribute          meaning                                     without it
 
 from __future__ import annotations
 
+import functools
 import inspect
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
@@ -114,7 +115,7 @@ async def _awaited(answer: Any) -> Any:
 def is_async(fetcher: Any) -> bool:
     """Whether calling it gives a coroutine, as far as can be seen without calling it."""
     unwrapped = inspect.unwrap(fetcher)
-    while hasattr(unwrapped, "func"):  # functools.partial
+    while isinstance(unwrapped, functools.partial):
         unwrapped = unwrapped.func
     return inspect.iscoroutinefunction(unwrapped) or (
         not inspect.isroutine(unwrapped)
