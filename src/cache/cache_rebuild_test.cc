@@ -482,6 +482,71 @@ TEST_F(RebuildTest, OneOfSeveralProcessesRebuilds) {
   }
 }
 
+// Each of several processes opens, reads and puts as soon as `go` says so. True: all could, in
+// time.
+bool OpenTogether(const CacheOptions& options, int round, int count) {
+  int go[2];
+  EXPECT_EQ(pipe(go), 0);
+  std::vector<pid_t> children;
+  for (int child = 0; child < count; ++child) {
+    const pid_t pid = fork();
+    if (pid == 0) {
+      alarm(60);  // Who waits for ever is told apart from who is slow.
+      close(go[1]);
+      char byte = 0;
+      bool good = read(go[0], &byte, 1) == 0;  // Its other end was closed.
+      auto cache = Cache::Open(options);
+      good = good && cache.ok();
+      for (int i = 0; good && i < kKeys; ++i) {
+        auto hit = (*cache)->Get(Key(i));
+        good = hit.ok() && hit->has_value() && SameFrame((*hit)->frame, FrameOf(i));
+      }
+      const std::string own = "of-" + std::to_string(round) + "-" + std::to_string(child);
+      good = good && (*cache)->Put(own, FrameOf(child)).ok();
+      _exit(good && (*cache)->Close().ok() ? 0 : 1);
+    }
+    children.push_back(pid);
+  }
+  close(go[0]);
+  close(go[1]);
+  bool all = true;
+  for (const pid_t pid : children) {
+    int status = 0;
+    all = waitpid(pid, &status, 0) == pid && status == 0 && all;
+  }
+  return all;
+}
+
+TEST_F(RebuildTest, ManyThatOpenItTogetherAllGoOn) {
+  constexpr int kRounds = 8;
+  constexpr int kProcesses = 8;
+  size_t kept_count = 0;
+  Fill();
+  for (int round = 0; round < kRounds; ++round) {
+    switch (round % 4) {
+      case 0:
+        Damage(0, 100);
+        break;
+      case 1:
+        Damage(RootPage("datasets"), kPage);
+        break;
+      case 2:
+        fs::remove(db_);
+        break;
+      case 3:
+        fs::resize_file(db_, 0);
+        break;
+    }
+    EXPECT_TRUE(OpenTogether(Options(), round, kProcesses)) << round;
+    if (round % 4 != 2) ++kept_count;  // Else there was nothing to keep.
+    EXPECT_EQ(Kept().size(), kept_count) << round;
+    auto cache = Open();
+    EXPECT_EQ(Rebuilt(), nullptr) << round;
+    EXPECT_EQ(cache->EntryCount().value(), kKeys + (round + 1) * kProcesses) << round;
+    ASSERT_TRUE(cache->Close().ok());
+  }
+}
+
 TEST_F(RebuildTest, AKillBetweenAnyTwoStepsIsMadeGoodByTheNextOpening) {
   Fill();
   const std::string sound = ReadAll(db_);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <mutex>
 #include <new>
@@ -45,7 +46,10 @@ bool HasLog(const std::string& path) {
 
 // Runs "PRAGMA journal_mode=WAL", which SQLite does not wait for by itself.
 Status SwitchToWal(SqliteConnection* connection, int64_t busy_timeout_ms) {
-  for (int64_t waited_ms = 0;; ++waited_ms) {
+  // By the clock: an attempt may wait for a whole time-out by itself.
+  const auto give_up =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(busy_timeout_ms);
+  for (;;) {
     BARCACHE_ASSIGN_OR_RETURN(
         SqliteStatement statement,
         connection->Prepare(Mutant("journal_in_memory") ? "PRAGMA journal_mode=MEMORY"
@@ -59,9 +63,8 @@ Status SwitchToWal(SqliteConnection* connection, int64_t busy_timeout_ms) {
                                         ": this file system cannot hold a write-ahead log; put "
                                         "the catalog on a local disk");
     }
-    if (row.status().code() != ErrorCode::kBusy || waited_ms >= busy_timeout_ms) {
-      return row.status();
-    }
+    const bool is_late = std::chrono::steady_clock::now() >= give_up;
+    if (row.status().code() != ErrorCode::kBusy || is_late) return row.status();
     const timespec pause{0, 1'000'000};
     nanosleep(&pause, nullptr);
   }

@@ -386,6 +386,22 @@ TEST(CatalogSchemaTest, GarbageInRowsIsReadAsNothing) {
   ASSERT_TRUE(writer->Commit().ok());
 }
 
+TEST(CatalogSchemaTest, AReaderOfRustyBtIsWaitedForNoLongerThanTheTimeOut) {
+  TestFolder folder;
+  MakeRustyBtCatalog(folder.db());
+  const auto reader = OpenPlain(folder.db());
+  ASSERT_TRUE(reader->Execute("BEGIN; SELECT count(*) FROM cache_entries").ok());
+  CatalogOptions options;
+  options.db_path = folder.db();
+  options.busy_timeout_ms = 200;
+  const auto begin = std::chrono::steady_clock::now();
+  const auto refused = Catalog::Open(options, TestClock());
+  EXPECT_EQ(refused.status().code(), ErrorCode::kBusy) << refused.status().ToString();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
+  ASSERT_TRUE(reader->Execute("COMMIT").ok());
+  EXPECT_EQ(OpenOrDie(folder.db())->Entries().value().size(), 3U);
+}
+
 TEST(CatalogSchemaTest, ReadOnlyServesAndRefusesWrites) {
   TestFolder folder;
   EXPECT_EQ(OpenCatalog(folder.db(), true).status().code(), ErrorCode::kIo);
