@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DURABILITIES = ("normal", "full")
 # Beside these another process has the cache open, its frames in memory.
 SURVIVED = ("put", "put_left", "replace", "put_many", "evict_lru", "clear", "drop", "checkpoint")
-SURVIVED += ("pins", "flight", "fill_gaps", "restate")
+SURVIVED += ("pins", "flight", "fill_gaps", "restate", "merge")
 
 Options = dict[str, str | int]
 

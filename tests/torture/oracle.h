@@ -92,7 +92,8 @@ struct World {
 struct Finding {
   std::map<int, long> versions;
   std::map<int, std::set<std::string>> links;
-  // "pins": the keys pinned; "series.NAME": its coverage; "entry.KEY": of a key that is no number.
+  // "pins": the keys pinned; "series.NAME": its coverage; "bars": the days of bar_series.h;
+  // "entry.KEY": of a key that is no number.
   std::map<std::string, std::string> facts;
   long hits = 0;
   long misses = 0;

@@ -1,6 +1,7 @@
 #include "torture/scenario.h"
 
 #include "catalog/catalog.h"
+#include "torture/bar_series.h"
 #include "torture/scenario_template.h"
 
 namespace barcache::torture {
@@ -158,6 +159,14 @@ void RestateAndLose(Worker& worker) {
   worker.Clear();
 }
 
+void Merges(Worker& worker) {
+  worker.Open();
+  MergeBars(worker);
+  PutBars(worker, 12, 13);
+  PutBars(worker, 14, 14);
+  MergeBars(worker);
+}
+
 void UseRebuilt(Worker& worker) {
   worker.Open();
   worker.Put(8, 1, "bt-2");
@@ -213,6 +222,7 @@ constexpr Scenario kScenarios[] = {
     {"flight_renewed", Filled, SlowFlight, {.flies = true}},
     {"fill_gaps", FilledLedger, FillGaps},
     {"restate", FilledLedger, RestateAndLose},
+    {"merge", FilledBars, Merges},
     {"mend", LeftOdd, PutThree},
     {"rebuild_damaged", DamagedCatalog, UseRebuilt, {.rebuilds = true}},
     {"rebuild_page", DamagedPage, UseRebuilt, {.rebuilds = true}},

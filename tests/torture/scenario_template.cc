@@ -9,7 +9,7 @@
 #include "base/file_system.h"
 #include "catalog/catalog.h"
 #include "catalog/sqlite.h"
-#include "torture/call_gate.h"
+#include "torture/bar_series.h"
 #include "torture/verify.h"
 
 namespace barcache::torture {
@@ -131,6 +131,12 @@ void LeftOdd(Worker& worker, const std::string& folder) {
 void FilledLedger(Worker& worker, const std::string& /*folder*/) {
   Fill(worker);
   RecordFirstDays(worker);
+  worker.Close();
+}
+
+void FilledBars(Worker& worker, const std::string& /*folder*/) {
+  Fill(worker);
+  for (const int first : {0, 3, 6, 9}) PutBars(worker, first, first + 2);
   worker.Close();
 }
 

@@ -19,6 +19,8 @@ void LongLog(Worker& worker, const std::string& folder);
 void Damaged(Worker& worker, const std::string& folder);
 // Filled, with two series: "even" has bars of days 0 to 1 in segment 12, "odd" of days 0 in 13.
 void FilledLedger(Worker& worker, const std::string& folder);
+// Filled, with four segments of three bars each.
+void FilledBars(Worker& worker, const std::string& folder);
 // Filled, pinned, with a ledger; then the catalog's header is overwritten, and all but the ledger
 // can be salvaged; or the first page of another table, and all can.
 void DamagedCatalog(Worker& worker, const std::string& folder);

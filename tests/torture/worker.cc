@@ -383,6 +383,13 @@ void Worker::Forget() {
   log_.Ack();
 }
 
+void Worker::Do(const std::string& doing, std::vector<Effect> effects,
+                const std::function<Status(Cache&)>& work) {
+  doing_ = doing;
+  Begin(std::move(effects));
+  End(work(*cache_));
+}
+
 void Worker::Record() {
   doing_ = "record_daily_statistics";
   const Effect day = DayEffect();

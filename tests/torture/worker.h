@@ -3,6 +3,7 @@
 // code 3, with the reason on stderr.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -82,6 +83,10 @@ class Worker {
   void Close();
   // Lets go of the cache as a killed process does, but for the locks: for a template.
   void Abandon();
+
+  // Anything else, and what the oracle is to know of it.
+  void Do(const std::string& doing, std::vector<Effect> effects,
+          const std::function<Status(Cache&)>& work);
 
   int64_t total_bytes();
   Cache& cache() { return *cache_; }
