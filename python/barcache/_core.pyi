@@ -259,6 +259,21 @@ class CacheCore:
     def _drain_merges(self) -> None:
         """Waits for the background."""
 
+    def _set_aside(self, bytes: int) -> None:
+        """So much memory is kept beside the hot tier, and counts in it."""
+
+    def _series_set(self, source: str, resolution: str, adjustment: str, symbols: Sequence[str]) -> SeriesSet: ...
+
+    def _look_again_at(self, before: SeriesSet) -> SeriesSet:
+        """The same series as they are now."""
+
+    def _answer_bars(self, series: SeriesSet, shapes: list[tuple[str, int, int]], now_s: int, max_age_s: int | None, any_age: bool, symbol_column: str, backtest_id: str) -> tuple[polars.DataFrame | list[tuple[str, polars.DataFrame]], SeriesWatch, int | None, int] | None:
+        """
+        Shapes: time column, begin_ns, end_ns, one for each schema text. Returns bars (by symbol where
+        they are not alike), what they were made of, until when they are fresh, and the bytes they
+        keep alive; None: not all is there.
+        """
+
 class FetchedFrame:
     """A frame read once, to be stored and handed out."""
 
@@ -304,6 +319,13 @@ def plan_calls(gaps: Sequence[tuple[int, int, int]], call_cost_ns: int) -> list[
 def schema_text(data_frame: polars.DataFrame) -> str: ...
 
 def empty_frame(schema_text: str) -> polars.DataFrame: ...
+
+class SeriesSet:
+    """The series of a list of symbols, as they were."""
+
+    @property
+    def schema_texts(self) -> list[str]:
+        """How their bars look, each once."""
 
 class SqliteFailure(Exception):
     pass

@@ -96,6 +96,17 @@ Result<std::vector<SeriesPointer>> Ledger::Look(const std::vector<SeriesName>& n
   return all;
 }
 
+Result<std::vector<SeriesPointer>> Ledger::LookAgain(const std::vector<SeriesPointer>& before) {
+  const uint64_t foreign_writes = catalog_->ForeignWrites();
+  std::vector<SeriesPointer> all = before;
+  for (SeriesPointer& series : all) {
+    if (Holds(*series, foreign_writes)) continue;
+    BARCACHE_ASSIGN_OR_RETURN(auto looked, Look({series->name}));
+    series = std::move(looked.front());
+  }
+  return all;
+}
+
 bool Ledger::Unchanged(const std::vector<SeriesPointer>& series) {
   const uint64_t foreign_writes = catalog_->ForeignWrites();
   return std::ranges::all_of(series,

@@ -58,6 +58,8 @@ class Ledger final : public ForkParticipant {
 
   // One for each name, in their order.
   Result<std::vector<SeriesPointer>> Look(const std::vector<SeriesName>& names);
+  // The same for series that were looked at before: those that still stand are handed back.
+  Result<std::vector<SeriesPointer>> LookAgain(const std::vector<SeriesPointer>& before);
   // Whether nothing was written since that could concern one of them. No SQL.
   bool Unchanged(const std::vector<SeriesPointer>& series);
   // Every series, by source, resolution, adjustment and symbol.

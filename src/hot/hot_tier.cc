@@ -107,6 +107,7 @@ struct HotTier::Impl final : ForkParticipant {
   int64_t total_charge_bytes BARCACHE_GUARDED_BY(mutex) = 0;
   int64_t total_object_bytes BARCACHE_GUARDED_BY(mutex) = 0;
   int64_t capacity_bytes BARCACHE_GUARDED_BY(mutex);
+  int64_t aside_bytes BARCACHE_GUARDED_BY(mutex) = 0;
 
   Node* FindNode(std::string_view key) const BARCACHE_REQUIRES(mutex) {
     const auto found = nodes.find(key);
@@ -139,10 +140,10 @@ struct HotTier::Impl final : ForkParticipant {
   // Whether `charge_bytes` and `object_bytes` more would be too much.
   bool IsOver(int64_t charge_bytes, int64_t object_bytes, int64_t recycled_bytes) const
       BARCACHE_REQUIRES(mutex) {
-    if (capacity_bytes <= 0 || total_charge_bytes > capacity_bytes - charge_bytes) return true;
+    const int64_t bytes = total_charge_bytes + charge_bytes + aside_bytes;
+    if (capacity_bytes <= 0 || bytes > capacity_bytes) return true;
     return capacity_bytes >= kCountsObjectsFrom &&
-           total_charge_bytes + charge_bytes + total_object_bytes + object_bytes + recycled_bytes >
-               capacity_bytes;
+           bytes + total_object_bytes + object_bytes + recycled_bytes > capacity_bytes;
   }
 
   // Evicts until an entry of that charge would fit; everything when the tier is switched off.
@@ -299,6 +300,16 @@ void HotTier::Clear() {
   leaving.swap(impl_->nodes);
   impl_->oldest = impl_->newest = nullptr;
   impl_->total_charge_bytes = impl_->total_object_bytes = 0;
+}
+
+void HotTier::SetAside(int64_t bytes, EventBuffer* events) {
+  LeavingNodes evicted;
+  {
+    MutexLock lock(impl_->mutex);
+    impl_->aside_bytes = bytes;
+    impl_->MakeRoom(0, 0, &evicted);
+  }
+  AppendEvents(events, [&] { AppendEvictions(evicted, events); });
 }
 
 void HotTier::SetCapacity(int64_t capacity_bytes, EventBuffer* events) {

@@ -83,6 +83,9 @@ class HotTier {
   void Clear();
 
   void SetCapacity(int64_t capacity_bytes, EventBuffer* events);
+  // How much memory its owner keeps elsewhere that is to count as the tier's; 0 at first. Evicts at
+  // once if that is too much now.
+  void SetAside(int64_t bytes, EventBuffer* events);
   int64_t capacity_bytes() const;
   int64_t total_charge_bytes() const;
   int64_t entry_count() const;

@@ -51,6 +51,28 @@ TEST(HotTierTest, KeepsAndFinds) {
   EXPECT_EQ(tier.entry_count(), 1);
 }
 
+TEST(HotTierTest, WhatIsKeptElsewhereCountsToo) {
+  HotTier tier(30);
+  for (const char* key : {"a", "b", "c"}) tier.Insert(key, EntryOf(10), nullptr);
+  tier.SetAside(15, nullptr);
+  EXPECT_EQ(tier.keys(), (Keys{"c"}));
+  tier.Insert("d", EntryOf(10), nullptr);
+  EXPECT_EQ(tier.keys(), (Keys{"d"}));
+  tier.SetAside(0, nullptr);
+  tier.Insert("e", EntryOf(20), nullptr);
+  EXPECT_EQ(tier.keys(), (Keys{"d", "e"}));
+}
+
+TEST(HotTierTest, AnEntryThatIsTakenGoesOnLiving) {
+  HotTier tier(30);
+  tier.Insert("a", EntryOf(10, 7), nullptr);
+  const auto taken = tier.Take("a");
+  ASSERT_NE(taken, nullptr);
+  EXPECT_EQ(taken->tag.generation, 7u);
+  EXPECT_EQ(tier.Take("a"), nullptr);
+  EXPECT_EQ(tier.total_charge_bytes(), 0);
+}
+
 TEST(HotTierTest, EvictsLeastRecentlyUsedFirst) {
   HotTier tier(30);
   for (const char* key : {"a", "b", "c"}) tier.Insert(key, EntryOf(10), nullptr);

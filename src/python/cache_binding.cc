@@ -665,6 +665,7 @@ void BindCache(nb::module_& module) {
   BindSettings(core);
   BindLedgerOfCache(core);
   BindMergerOfCache(core);
+  BindAnswersOfCache(core);
 }
 
 }  // namespace barcache::python

@@ -32,7 +32,8 @@ struct CacheCore {
   }
 };
 
-void BindLedgerOfCache(nanobind::class_<CacheCore>& core);  // ledger_binding.cc
-void BindMergerOfCache(nanobind::class_<CacheCore>& core);  // merger_binding.cc
+void BindLedgerOfCache(nanobind::class_<CacheCore>& core);   // ledger_binding.cc
+void BindMergerOfCache(nanobind::class_<CacheCore>& core);   // merger_binding.cc
+void BindAnswersOfCache(nanobind::class_<CacheCore>& core);  // answer_binding.cc
 
 }  // namespace barcache::python

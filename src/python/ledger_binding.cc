@@ -41,12 +41,6 @@ using AnswerTuple = std::tuple<std::string, std::string, std::string, std::strin
 using PieceTuple = std::tuple<int64_t, int64_t, std::string>;
 using CallTuple = std::tuple<int64_t, int64_t, std::vector<size_t>>;
 
-// What a frame was made of, and whether it still is so.
-struct SeriesWatch {
-  std::vector<SeriesPointer> series;
-  std::vector<std::string> segment_keys;
-};
-
 template <typename Call>
 auto Unlocked(const CacheCore& self, Call call) {
   if (self.cache->closed()) {

@@ -19,6 +19,7 @@ NB_MODULE(_core, module) {
   barcache::python::BindFlight(module);
   barcache::python::BindCache(module);
   barcache::python::BindLedger(module);
+  barcache::python::BindAnswers(module);
   barcache::python::BindSqliteDbapi(module);
   module.def("in_forked_child", &barcache::InForkedChild,
              "Whether this process was forked from one that had a cache open.");

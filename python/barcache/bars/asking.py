@@ -323,9 +323,13 @@ class AskingCore(FetchingCore):
         if not is_of_bars(*call):
             _refuse_options(call, options)
             return (yield from self._whole(call, source, fetch_fn, options, is_async=is_async))
-        request = self._request(call, source, fetch_fn, options, is_async=is_async)
+        request = bar_request(*_parts(call), source, **options)
+        known = self._bar_reader.from_cache(self, request, key)
+        if known is not None:
+            return known
+        request = self._to_fetch(request, call, fetch_fn, is_async=is_async)
         try:
-            return (yield from self._bar_reader.answering(self, request, key))
+            return (yield from self._bar_reader.answering(self, request))
         except NotBars as not_bars:
             whole = not_bars.frame
         if whole is None:  # Of a part of the request: the rest is not known.
@@ -336,19 +340,19 @@ class AskingCore(FetchingCore):
         return whole
 
     def _request(
-        self,
-        call: Call,
-        source: Source,
-        fetch_fn: Any,
-        options: BarOptions,
-        *,
-        is_async: bool = False,
+        self, call: Call, source: Source, fetch_fn: Any, options: BarOptions
     ) -> BarRequest:
+        request = bar_request(*_parts(call), source, **options)
+        return self._to_fetch(request, call, fetch_fn, is_async=False)
+
+    def _to_fetch(
+        self, request: BarRequest, call: Call, fetch_fn: Any, *, is_async: bool
+    ) -> BarRequest:
+        """The request with what only a fetch needs."""
         symbols, start_date, end_date, resolution = call
-        request = bar_request(symbols, Ends(start_date, end_date), resolution, source, **options)
         given = [symbols] if isinstance(symbols, str) else symbols
         start, end = (e if isinstance(e, str) else e.isoformat() for e in (start_date, end_date))
-        exact = self.generate_cache_key(list(given), start, end, resolution, source.name)
+        exact = self.generate_cache_key(list(given), start, end, resolution, request.source.name)
         return replace(
             request,
             exact_key=exact,
@@ -380,6 +384,11 @@ class AskingCore(FetchingCore):
             if not is_async and is_async_function(fetch_fn):
                 refuse_async(fetch_fn)
         return source_of(data_source, fetch_fn)
+
+
+def _parts(call: Call) -> tuple[Any, Ends, str]:
+    symbols, start_date, end_date, resolution = call
+    return symbols, Ends(start_date, end_date), resolution
 
 
 def _refuse_options(call: Call, options: BarOptions) -> None:

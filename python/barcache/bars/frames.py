@@ -15,6 +15,7 @@ import polars as pl
 
 from barcache import _core
 from barcache.bars.ends import zone_of
+from barcache.errors import ColumnNotFound
 from barcache.sources.bars import BarColumns, bar_columns
 
 if TYPE_CHECKING:
@@ -120,6 +121,29 @@ def _partitions(frame: pl.DataFrame, symbol_column: str) -> dict[str, pl.DataFra
         return {}
     parts = frame.partition_by(symbol_column, as_dict=True, maintain_order=True)
     return {str(name): part for (name,), part in parts.items()}
+
+
+def named(frame: pl.DataFrame, symbol: str, column: str) -> pl.DataFrame:
+    """With a column that tells the symbol, also where the source gave none."""
+    if column in frame.columns:
+        return frame
+    return frame.clone().insert_column(min(1, frame.width), pl.lit(symbol).alias(column))
+
+
+def selected(frame: pl.DataFrame, columns: Sequence[str] | None) -> pl.DataFrame:
+    """Only these columns; None: all.
+
+    Raises:
+        ColumnNotFound: there is no such column.
+    """
+    if columns is None:
+        return frame
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise ColumnNotFound(
+            f"the bars have no column {missing[0]!r}: they have {', '.join(frame.columns)}"
+        )
+    return frame.select(columns)
 
 
 def joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:

@@ -1,8 +1,8 @@
 """BarReader: answers requests for bars from segments, and fetches only what is missing.
 
-A call looks the request up in the ledger, reads the segments, fetches the gaps, and joins both. A
-request that was answered from the cache alone is remembered with its frame: as long as the change
-counters of its series stand, the same request is answered from there.
+What is wholly in the cache is answered by one native call, and remembered with its frame: as long
+as the change counters of its series stand, the same request is answered from there. Else a call
+looks the request up in the ledger, reads the segments, fetches the gaps, and joins both.
 
 Thread safety: everything may be called from any thread. Nothing is locked while a source works.
 """
@@ -14,17 +14,17 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
 from barcache import _core
 from barcache.bars.fetching import Fetching, NotBars
-from barcache.bars.frames import cut, joined
+from barcache.bars.frames import cut, joined, named, remembered_shape, selected
 from barcache.bars.look import Look, SymbolLook, look_at, without
-from barcache.errors import CatalogBusy, ColumnNotFound, PartialCoverage
+from barcache.errors import CatalogBusy, PartialCoverage
 from barcache.events import log_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+
+    import polars as pl
 
     from barcache.bars.asking import AskingCore
     from barcache.bars.request import BarRequest
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 # A segment may be evicted, and a gap be filled by somebody else, between look and read.
 MOST_LOOKS = 6
 REMEMBERED_FRAMES = 1024
+REMEMBERED_SETS = 256
+# Larger answers are remembered when they are asked for again: filling fresh memory takes several
+# times as long as filling that of an answer which was let go (base/block_pool.h).
+LARGE_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
@@ -54,6 +58,8 @@ class BarReader:
         # Frames, or the key of an entry that is the answer as a whole.
         self._remembered: dict[Any, _Remembered | str] = {}
         self._remembered_bytes = 0
+        self._asked_once: set[int] = set()
+        self._looked_at: dict[Any, _core.SeriesSet] = {}
 
     # --- frames that were answered before ---------------------------------------------------
 
@@ -69,6 +75,7 @@ class BarReader:
             return frame
         if self.clock() >= found.fresh_until_s or not cache._unchanged(found.watch):
             self._forget(memo_key)
+            cache._set_aside(self._remembered_bytes)
             return None
         cache._count_hits(found.watch, backtest_id or cache._backtest.get() or "")
         return found.frame.clone()
@@ -95,27 +102,101 @@ class BarReader:
             except (StopIteration, RuntimeError):  # Another thread was here.
                 break
 
-    def _remember(self, cache: AskingCore, memo_key: Any, look: Look, frame: pl.DataFrame) -> None:
+    def _remember(
+        self,
+        cache: AskingCore,
+        memo_key: Any,
+        frame: pl.DataFrame,
+        watch: _core.SeriesWatch,
+        fresh_until_s: int | None,
+        size: int,
+    ) -> None:
         limit = cache._hot_cache.max_size_bytes // 8
-        size = int(frame.estimated_size())
         if size > limit:
             return
         self._make_room(size, limit)
-        watch = _core.SeriesWatch([part.series for part in look.symbols], look.segment_keys())
-        moments = [part.fresh_until_s for part in look.symbols if part.fresh_until_s is not None]
         self._forget(memo_key)
-        self._remembered[memo_key] = _Remembered(frame, watch, min(moments, default=2**62), size)
+        until = 2**62 if fresh_until_s is None else fresh_until_s
+        self._remembered[memo_key] = _Remembered(frame, watch, until, size)
         self._remembered_bytes += size
+        cache._set_aside(self._remembered_bytes)
 
     def _forget(self, memo_key: Any) -> None:
         found = self._remembered.pop(memo_key, None)
         if isinstance(found, _Remembered):
             self._remembered_bytes -= found.size_bytes
 
+    # --- answers from the cache alone -------------------------------------------------------
+
+    def from_cache(
+        self, cache: AskingCore, request: BarRequest, memo_key: Any
+    ) -> pl.DataFrame | None:
+        """The answer if every interval is in the cache; None: something has to be fetched."""
+        series = self._series(cache, request)
+        shapes = [remembered_shape(text) for text in series.schema_texts]
+        known = [shape for shape in shapes if shape is not None]
+        if not known:
+            return None
+        columns = (shape.columns.symbol for shape in known)
+        symbol_column = next((column for column in columns if column), "symbol")
+        several = len(request.symbols) > 1
+        answer = cache._answer_bars(
+            series,
+            [
+                (s.columns.time, *request.ends.interval(s.zone))
+                for s in (s or known[0] for s in shapes)
+            ],
+            int(self.clock()),
+            request.max_age_s,
+            request.offline,
+            symbol_column if several else "",
+            request.backtest_id or cache._backtest.get() or "",
+        )
+        if answer is None:
+            return None
+        bars, watch, fresh_until_s, size_bytes = answer
+        if isinstance(bars, list):
+            parts = [
+                named(part, symbol, symbol_column) if several else part for symbol, part in bars
+            ]
+            text = next(text for text in series.schema_texts if text)
+            bars = joined(parts) if parts else _core.empty_frame(text)
+            size_bytes = int(bars.estimated_size())
+        bars = selected(bars, request.columns)
+        is_wanted = size_bytes < LARGE_BYTES or self._asked_again(memo_key)
+        if memo_key is not None and is_wanted and not request.offline:
+            self._remember(cache, memo_key, bars, watch, fresh_until_s, size_bytes)
+            bars = bars.clone()
+        return bars
+
+    def _asked_again(self, memo_key: Any) -> bool:
+        """Whether the request was asked before: a window that moves on is asked for once."""
+        mark = hash(memo_key)
+        if mark in self._asked_once:
+            return True
+        if len(self._asked_once) >= REMEMBERED_FRAMES:
+            self._asked_once.clear()
+        self._asked_once.add(mark)
+        return False
+
+    def _series(self, cache: AskingCore, request: BarRequest) -> _core.SeriesSet:
+        name = request.identity, request.symbols
+        known = self._looked_at.get(name)
+        if known is None:
+            series = cache._series_set(*request.identity, list(request.symbols))
+        else:
+            series = cache._look_again_at(known)
+            if series is known:
+                return series
+        if len(self._looked_at) >= REMEMBERED_SETS:
+            self._looked_at.clear()
+        self._looked_at[name] = series
+        return series
+
     # --- answering --------------------------------------------------------------------------
 
     def answering(
-        self, cache: AskingCore, request: BarRequest, memo_key: Any
+        self, cache: AskingCore, request: BarRequest
     ) -> Generator[Any, Any, pl.DataFrame]:
         """The bars asked for, fetched where they are missing.
 
@@ -126,12 +207,7 @@ class BarReader:
             CatalogBusy: others removed segments as fast as they were read.
             PartialCoverage: offline, or the source failed and ``stale_if_error``.
         """
-        run = _Run(cache, request, int(self.clock()))
-        frame = yield from run.answering()
-        if run.from_cache and memo_key is not None:
-            self._remember(cache, memo_key, run.look, frame)
-            frame = frame.clone()
-        return frame
+        return (yield from _Run(cache, request, int(self.clock())).answering())
 
 
 class _Run:
@@ -143,7 +219,6 @@ class _Run:
         self.now_s = now_s
         self.fetching = Fetching(cache, request, now_s)
         self.look = Look()
-        self.from_cache = False
         self._lost_keys: set[str] = set()
 
     def answering(self) -> Generator[Any, Any, pl.DataFrame]:
@@ -155,7 +230,6 @@ class _Run:
             if frames is None:
                 continue
             if look.complete:
-                self.from_cache = not self.fetching.frames
                 return self._assembled(frames)
             if self.fetching.adopt(look):
                 continue
@@ -213,8 +287,8 @@ class _Run:
             bars = self._bars_of(part, frames)
             parts += self._named(part.symbol, bars)
         if parts:
-            return self._selected(joined(parts))
-        return self._selected(self._empty())
+            return selected(joined(parts), self.request.columns)
+        return selected(self._empty(), self.request.columns)
 
     def _bars_of(self, part: SymbolLook, frames: dict[str, pl.DataFrame]) -> list[pl.DataFrame]:
         own = self.fetching.intervals_of(part.symbol)
@@ -231,12 +305,7 @@ class _Run:
         if len(self.request.symbols) == 1:
             return bars
         name = self.fetching.symbol_column(self.look)
-        return [
-            frame
-            if name in frame.columns
-            else frame.clone().insert_column(min(1, frame.width), pl.lit(symbol).alias(name))
-            for frame in bars
-        ]
+        return [named(frame, symbol, name) for frame in bars]
 
     def _empty(self) -> pl.DataFrame:
         """An answer without bars, in the columns of the source's answers."""
@@ -244,17 +313,6 @@ class _Run:
             if part.series.schema_text:
                 return _core.empty_frame(part.series.schema_text)
         return self.fetching.empty_answer
-
-    def _selected(self, frame: pl.DataFrame) -> pl.DataFrame:
-        columns = self.request.columns
-        if columns is None:
-            return frame
-        missing = [name for name in columns if name not in frame.columns]
-        if missing:
-            raise ColumnNotFound(
-                f"the bars have no column {missing[0]!r}: they have {', '.join(frame.columns)}"
-            )
-        return frame.select(columns)
 
     # --- when the source is not to be had -----------------------------------------------------
 
