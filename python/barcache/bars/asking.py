@@ -359,7 +359,7 @@ class AskingCore(FetchingCore):
             symbols_given=given,
             fetch_fn=fetch_fn,
             is_async=is_async,
-            retry=self._retry_of(source),
+            retry=self._retry_of(request.source),
         )
 
     def _retry_of(self, source: Source) -> Retry | None:
