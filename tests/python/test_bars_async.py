@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from test_bars import Vendor, vendor  # noqa: F401 - a fixture.
-from test_bars_oracle import SEQUENCES, Play, steps
+from test_bars_oracle import GRIDS, SEQUENCES, Play, steps
 
 TIME_LIMIT_S = 60
 DAYS = ("2023-01-05", "2023-01-20", "1d")
@@ -93,10 +93,10 @@ def only_once(asks):
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-@given(st.lists(steps, min_size=3, max_size=14), st.integers(0, 2))
-def test_random_sequences_are_answered_alike(only_once, sequence, overlap):  # noqa: ARG001
+@given(st.lists(steps, min_size=3, max_size=14), st.sampled_from(sorted(GRIDS)), st.integers(0, 2))
+def test_random_sequences_are_answered_alike(only_once, sequence, grid, overlap):  # noqa: ARG001
     with tempfile.TemporaryDirectory() as folder:
-        play = AsyncPlay(Path(folder), overlap)
+        play = AsyncPlay(Path(folder), grid, overlap)
         try:
             for step in sequence:
                 play.step(step)
