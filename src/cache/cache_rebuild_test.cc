@@ -621,7 +621,9 @@ TEST_F(RebuildTest, DamageMetWhileRunningIsMendedByTheNextOpening) {
 
 TEST_F(RebuildTest, WhoHasTheOldCatalogOpenNoticesAtOnce) {
   Fill();
-  auto old = Open();
+  CacheOptions in_memory = Options();
+  in_memory.hot_capacity_bytes = 1 << 20;
+  auto old = Cache::Open(in_memory, {}).value();
   ASSERT_TRUE(old->Get(Key(0)).value().has_value());
   Damage(RootPage("backtest_cache_links"), kPage);
   ASSERT_TRUE(Cache::RepairCatalog(Options()).value());

@@ -1,6 +1,7 @@
 // Leases and datasets: rows that are made once, by whoever comes first.
 #include <utility>
 
+#include "base/failpoint.h"
 #include "catalog/catalog_impl.h"
 
 namespace barcache {
@@ -18,6 +19,8 @@ constexpr char kRenew[] =
     " WHERE name = ?1 AND token = ?2 AND error_type IS NULL";
 constexpr char kEnd[] =
     "DELETE FROM barcache_leases WHERE name = ?1 AND token = ?2 AND error_type IS NULL";
+// For the mutant that lets anybody end a lease.
+constexpr char kEndAny[] = "DELETE FROM barcache_leases WHERE name = ?1 AND (1 OR token = ?2)";
 constexpr char kFail[] =
     "UPDATE barcache_leases SET expires_ns = ?3, error_type = ?4, error_message = ?5"
     " WHERE name = ?1 AND token = ?2 AND error_type IS NULL";
@@ -86,10 +89,11 @@ Result<bool> CatalogWriter::RenewLease(std::string_view name, std::string_view t
 }
 
 Result<bool> CatalogWriter::EndLease(std::string_view name, std::string_view token) {
-  BARCACHE_ASSIGN_OR_RETURN(StatementUse end, state_->Use(kEnd));
+  BARCACHE_ASSIGN_OR_RETURN(StatementUse end,
+                            state_->Use(Mutant("lease_without_token") ? kEndAny : kEnd));
   end->Bind(1, name).Bind(2, token);
   BARCACHE_RETURN_IF_ERROR(end->Run());
-  state_->Touched(BucketName(name));
+  if (!Mutant("lease_end_unseen")) state_->Touched(BucketName(name));
   return state_->connection->changes() > 0;
 }
 
@@ -117,7 +121,7 @@ Result<DatasetRow> CatalogWriter::FindOrAddDataset(std::string_view source,
   {
     BARCACHE_ASSIGN_OR_RETURN(StatementUse find, state_->Use(kFindDataset));
     BARCACHE_ASSIGN_OR_RETURN(const auto known, ReadDataset(&*find, source, resolution));
-    if (known) return DatasetRow{*known, false};
+    if (known && !Mutant("dataset_without_look")) return DatasetRow{*known, false};
   }
   BARCACHE_ASSIGN_OR_RETURN(StatementUse add, state_->Use(kAddDataset));
   add->Bind(1, source).Bind(2, resolution).Bind(3, now_s);

@@ -2,6 +2,7 @@
 //
 // A pinned entry is one whose side row has a negative order of use. It is thereby out of the range
 // and of the partial indexes in which victims are looked for, and ranks in no computed order.
+#include "base/failpoint.h"
 #include "catalog/catalog_impl.h"
 
 namespace barcache {
@@ -12,6 +13,9 @@ constexpr char kPin[] =
     "UPDATE barcache_entries SET use_order = -(SELECT next_use FROM barcache_totals WHERE id = 1),"
     " is_old = 0, priority = NULL, queue = NULL, place = NULL, counted_uses = NULL"
     " WHERE cache_key = ?1 AND use_order > 0";
+// For the mutant whose pins keep nothing.
+constexpr char kPinNothing[] =
+    "UPDATE barcache_entries SET use_order = use_order WHERE cache_key = ?1 AND use_order > 0";
 constexpr char kUnpin[] =
     "UPDATE barcache_entries SET use_order = (SELECT next_use FROM barcache_totals WHERE id = 1)"
     " WHERE cache_key = ?1 AND use_order < 0";
@@ -21,7 +25,8 @@ constexpr char kPinnedSize[] =
 }  // namespace
 
 Result<bool> CatalogWriter::Pin(std::string_view cache_key) {
-  BARCACHE_ASSIGN_OR_RETURN(StatementUse pin, state_->Use(kPin));
+  BARCACHE_ASSIGN_OR_RETURN(StatementUse pin,
+                            state_->Use(Mutant("pins_keep_nothing") ? kPinNothing : kPin));
   pin->Bind(1, cache_key);
   BARCACHE_RETURN_IF_ERROR(pin->Run());
   return state_->connection->changes() > 0;

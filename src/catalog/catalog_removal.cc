@@ -153,7 +153,7 @@ Result<bool> CatalogWriter::EraseIf(std::string_view cache_key, std::string_view
       return false;
     }
   }
-  if (!SeriesKeyOfSegment(cache_key).empty()) {
+  if (!SeriesKeyOfSegment(cache_key).empty() && !Mutant("no_corrupt_mark")) {
     BARCACHE_RETURN_IF_ERROR(RunWith(state_->connection, kMarkCorrupt, cache_key));
   }
   BARCACHE_RETURN_IF_ERROR(RunWith(state_->connection, kDeleteRow, cache_key));

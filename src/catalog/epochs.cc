@@ -407,6 +407,7 @@ void Epochs::WriteNote(std::string_view catalog_id, bool is_shared) {
 }
 
 void Epochs::CountSwap() {
+  if (Mutant("no_swap_counted")) return;
   Region& region = *locked_->region;
   region.damage_seen = 0;
   region.swaps.fetch_add(1);

@@ -31,7 +31,7 @@ Result<std::optional<Event>> Refuse(CatalogWriter* writer, const NewEntry& entry
     return std::optional<Event>(
         TooLargeForColdTier(entry.cache_key, entry.size_bytes, capacity_bytes));
   }
-  if (!any_pinned) return std::optional<Event>();
+  if (!any_pinned || Mutant("no_room_beside_pinned")) return std::optional<Event>();
   return RefuseBesidePinned(writer, entry, capacity_bytes);
 }
 

@@ -246,6 +246,27 @@ TEST_F(ColdTierTest, AFrameLargerThanTheTierIsNotAdmittedAndEvictsNothing) {
   EXPECT_TRUE(Read("small"));
 }
 
+TEST_F(ColdTierTest, PinsBeyondTheLimitAreRefusedAndNoneIsMade) {
+  const int64_t one = Write("a", bars_)->size_bytes;
+  for (const char* key : {"b", "c"}) ASSERT_TRUE(Write(key, bars_).ok());
+  EXPECT_EQ(*cold_->Pin({"a"}, true, 2 * one), 1);
+  EXPECT_EQ(cold_->Pin({"b", "c"}, true, 2 * one + one / 2).status().code(), ErrorCode::kNoSpace);
+  EXPECT_EQ(catalog_->PinnedKeys().value(), std::vector<std::string>{"a"});
+}
+
+TEST_F(ColdTierTest, APinnedEntryOutlivesPutsAndOneWithoutRoomBesideItIsNotAdmitted) {
+  const int64_t one = Write("a", bars_)->size_bytes;
+  ASSERT_EQ(*cold_->Pin({"a"}, true, 2 * one), 1);
+  for (const char* key : {"b", "c", "d"}) {
+    clock_.Advance(1);
+    EXPECT_TRUE(Write(key, other_bars_, 2 * one + one / 2)->admitted);
+    EXPECT_TRUE(*catalog_->Find("a")) << key;
+  }
+  EXPECT_FALSE(Write("e", other_bars_, one + one / 2)->admitted);
+  EXPECT_TRUE(Logged("dataframe_has_no_room_beside_pinned"));
+  EXPECT_TRUE(Read("a"));
+}
+
 TEST_F(ColdTierTest, CheckFindsAndRepairs) {
   for (int i = 0; i < 4; ++i) ASSERT_TRUE(Write("k" + std::to_string(i), bars_).ok());
   fs::remove(PathOf("k0"));

@@ -149,6 +149,60 @@ MUTANTS: tuple[Mutant, ...] = (
         "A put stores its row though its file was swept.",
         "cold_test OrphanSweepTest.APutWhose*",
     ),
+    Mutant(
+        "lease_without_token",
+        "A lease is ended by who does not hold it.",
+        "catalog_test CatalogLeasesTest.ALeaseComesBack*",
+    ),
+    Mutant(
+        "lease_end_unseen",
+        "The end of a lease moves no change counter.",
+        "catalog_test CatalogLeasesTest.TheCounter*",
+    ),
+    Mutant(
+        "dataset_without_look",
+        "A dataset is made though there is one.",
+        "catalog_test CatalogLeasesTest.ADataset*",
+    ),
+    Mutant(
+        "no_swap_counted",
+        "Nobody is told that a rebuilt catalog has taken the name.",
+        "cache_test RebuildTest.WhoHas*",
+    ),
+    Mutant(
+        "answer_without_condition",
+        "What was merged replaces coverage that has changed meanwhile.",
+        "bars_test LedgerTest.AnAnswerInPlaceOf*",
+    ),
+    Mutant(
+        "no_lost_segments",
+        "Coverage is recorded of a segment that is gone.",
+        "bars_test LedgerTest.DataWhoseSegment*",
+    ),
+    Mutant(
+        "no_corrupt_mark",
+        "A segment with wrong bytes is taken for an evicted one.",
+        "bars_test LedgerTest.ASegmentWith*",
+    ),
+    Mutant(
+        "series_from_memory",
+        "A remembered series is served though it changed.",
+        "bars_test LedgerTest.AnErasedSegment*",
+    ),
+    Mutant(
+        "coverage_may_overlap",
+        "Intervals that overlap are recorded.",
+        "bars_test LedgerTest.CoverageThat*",
+    ),
+    Mutant("pins_keep_nothing", "A pinned entry is evicted.", "cold_test ColdTierTest.APinned*"),
+    Mutant(
+        "pins_without_limit", "Pins may exceed the limit.", "cold_test ColdTierTest.PinsBeyond*"
+    ),
+    Mutant(
+        "no_room_beside_pinned",
+        "A put is admitted though the pinned leave no room.",
+        "cold_test ColdTierTest.APinned*",
+    ),
     Mutant("hot_without_limit", "The hot tier evicts nothing.", "hot_test *"),
 )
 
