@@ -86,6 +86,7 @@ END""",
 def build_of(tmp_path, tests, probe):
     """A build of one program with so many tests, of which one runs, and of that probe."""
     programs = {"tests/sanitize/sanitizer_probe": probe, "room_test": "exit 0"}
+    programs["tests/torture/torture"] = 'echo "gets 1"'
     for name, script in programs.items():
         program = tmp_path / name
         program.parent.mkdir(parents=True, exist_ok=True)
@@ -96,6 +97,16 @@ def build_of(tmp_path, tests, probe):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     return run.run_flavour(FLAVOUR, tmp_path, scratch, [], 1, 60.0)
+
+
+def test_a_report_of_a_storm_fails(tmp_path):
+    program = tmp_path / "tests" / "torture" / "torture"
+    program.parent.mkdir(parents=True)
+    program.write_text(f'#!/bin/sh\n[ "$1" = storm-worker ] && echo "{REPORTS[2]}"\n')
+    program.chmod(0o700)
+    storm = run.Runner(FLAVOUR, tmp_path, tmp_path, 60.0).storm("lru", 0)
+    assert (storm.tests, storm.reports) == (1, run.STORM_PROCESSES)
+    assert len(storm.broken) == run.STORM_PROCESSES
 
 
 SOUND_PROBE = f'[ "$1" = nothing ] || echo "{REPORTS[1]}"'

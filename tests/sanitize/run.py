@@ -3,10 +3,10 @@
     python -m tests.sanitize.run asan|tsan ... [--program NAME ...] [--jobs N] [--timeout SECONDS]
 
 Runs what the build of each flavour has as tests: the rooms' programs in shards, and the replay of
-the fuzz corpora. Every report is counted, that of a forked child too: the runtimes write them into
-files of a folder of their own, or into the program's output. Before that the probe (probe.cc)
-commits one fault of each kind: a fault that is not reported fails too, so that a build without its
-sanitizer cannot pass.
+the fuzz corpora; then storms of threads and processes. Every report is counted, that of a forked
+child too: the runtimes write them into files of a folder of their own, or into the program's
+output. Before that the probe (probe.cc) commits one fault of each kind: a fault that is not
+reported fails too, so that a build without its sanitizer cannot pass.
 Exit code 0: every test ran, or was skipped for a reason that is said, and there was no report.
 """
 
@@ -30,6 +30,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS_PER_SHARD = 60
+# Storms (tests/torture/storm.py) for what races between threads; their history is checked there.
+# Its storms of forks are not for a sanitizer: the runtimes of GCC hold locks of their own at a
+# fork, and a child of a process whose threads allocate at that moment hangs in them.
+STORM_ROUNDS = (("lru", 0), ("size", 1), ("hybrid", 0), ("gdsf", 1), ("s3fifo", 0))
+STORM_PROCESSES = 3
+STORM_OPERATIONS = 1000  # Of each of a process's eight threads.
 
 # A report's first line. A refused allocation is none: the tests ask for more than there is.
 REPORT = re.compile(
@@ -211,6 +217,41 @@ class Runner:
         result.seconds = time.monotonic() - began
         return result
 
+    def storm(self, policy: str, roomy: int) -> Result:
+        """One round: processes of eight threads on one directory, doing everything at once."""
+        began = time.monotonic()
+        result = Result("storms", tests=1)
+        place = Path(tempfile.mkdtemp(prefix="storm-", dir=self._scratch))
+        for folder in ("cache", "log"):
+            (place / folder).mkdir()
+        options = {
+            "dir": place / "cache",
+            "log": place / "log",
+            "threads": 8,
+            "operations": STORM_OPERATIONS,
+            "keys": 24,
+            "seed": 1,
+            "roomy": roomy,
+            "policy": policy,
+            "durability": "normal",
+        }
+        texts = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+        program = str(self._build / "tests" / "torture" / "torture")
+        commands = [
+            [program, "storm-worker", *texts, "--worker", str(worker)]
+            for worker in range(STORM_PROCESSES)
+        ]
+        with ThreadPoolExecutor(STORM_PROCESSES) as pool:
+            done = list(pool.map(lambda command: self.execute(command, {}, "storm"), commands))
+        for code, text, reports in done:
+            for report in reports:
+                result.reports += len(REPORT.findall(report))
+                result.broken.append(f"storm of {policy}: {report.strip()[:6000]}")
+            if code != 0 and not reports:
+                result.broken.append(f"storm of {policy} ended with {code}: {text[-3000:]}")
+        result.seconds = time.monotonic() - began
+        return result
+
 
 def _read_tests(xml: Path, result: Result) -> None:
     for test in ElementTree.parse(xml).iter("testcase"):
@@ -278,7 +319,7 @@ def run_flavour(
     verdict = f"{len(flavour.probes)} faults, {len(wrong)} wrong answers"
     print(f"{flavour.name:5} probe: {verdict}", *wrong, sep="\n  ", flush=True)
     commands, counts = tests_of(build)
-    if unknown := set(programs) - set(commands):
+    if unknown := set(programs) - {*commands, "storms"}:
         raise SystemExit(f"no such programs: {', '.join(sorted(unknown))}")
     chosen = [job for job in jobs_of(commands, counts) if not programs or job.program in programs]
     results = {job.program: Result(job.program) for job in chosen}
@@ -295,6 +336,12 @@ def run_flavour(
                 result.broken.append(f"{done.program}: {missing} tests did not run to their end")
             _print(flavour.name, result, counts[done.program])
             total.add(result)
+    if not programs or "storms" in programs:
+        storms = Result("storms")
+        for policy, roomy in STORM_ROUNDS:
+            storms.add(runner.storm(policy, roomy))
+        _print(flavour.name, storms, len(STORM_ROUNDS))
+        total.add(storms)
     return total
 
 
