@@ -172,7 +172,10 @@ class Oracle:
         """
         in_call = defaultdict(list)
         restated = set()
+        broad = {n for n, call in enumerate(self.source.calls, 1) if self._is_broad(call)}
         for symbol, number, value, _, call in self.source.delivered:
+            if call in broad:
+                continue
             held = (symbol, number) in self.final
             in_call[symbol, call].append(held)
             if held and value not in self.held[symbol, number]:
@@ -180,9 +183,9 @@ class Oracle:
         for (symbol, call), held in in_call.items():
             if symbol not in restated:
                 self._check_overlap(held, (symbol, self.source.calls[call - 1]))
-        for symbol, number, value, final, _ in self.source.delivered:
+        for symbol, number, value, final, call in self.source.delivered:
             # What was restated is recorded only if all of it came.
-            unsure = killed or (failed and symbol in restated)
+            unsure = killed or call in broad or (failed and symbol in restated)
             before = self.held.get((symbol, number), set()) if unsure else set()
             self.held[symbol, number] = {value} | before
             if final and not killed:
@@ -190,6 +193,11 @@ class Oracle:
         if failed or killed:
             self.final -= {pair for pair in self.final if pair[0] in restated}
         return restated
+
+    def _is_broad(self, call) -> bool:
+        """Whether its ends name whole days, for a gap within one: what is held comes again."""
+        days = ((isinstance(end, str) and len(end) == 10) or type(end) is date for end in call[1:])
+        return self.source.grid.step_s < DAY_S and any(days)
 
     def _check_overlap(self, held: list[bool], call) -> None:
         """Bars that were held were fetched again only next to a gap: `overlap` at each edge.

@@ -19,6 +19,7 @@ from bar_oracle import GRIDS, OracleSource
 from barcache import CacheManager
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
     from pathlib import Path
 
@@ -50,6 +51,8 @@ class _Telling(OracleSource):
         told = len(self.delivered)
         answer = super().fetch(symbols, start, end, resolution)
         self.teller.send((self.calls[-1], self.delivered[told:]))
+        if len(self.calls) == 1:
+            self.teller.recv()  # Somebody may be made to wait for what is fetched here.
         return answer
 
 
@@ -83,7 +86,7 @@ def _live(
 
 def ask_and_die(
     folder: Path, grid: str, source: OracleSource, moment: int, request: tuple[Any, ...],
-    overlap: int,
+    overlap: int, when_fetching: Callable[[], None],
 ) -> Fate:  # fmt: skip
     """Asks in a process of its own; calls and deliveries are added to the source's.
 
@@ -94,8 +97,9 @@ def ask_and_die(
         moment: at which it dies, from 1 on; beyond its last one it lives.
         request: symbols, start and end.
         overlap: as for get_or_fetch.
+        when_fetching: called when its first call of the source has come, which then goes on.
     """
-    ear, teller = _SERVER.Pipe(duplex=False)
+    ear, teller = _SERVER.Pipe()
     like = (grid, source.now_s, dict(source.version))
     victim = _SERVER.Process(target=_live, args=(teller, folder, like, moment, request, overlap))
     victim.start()
@@ -109,8 +113,11 @@ def ask_and_die(
                 continue
             call, delivered = told
             source.calls.append(call)
+            if len(source.calls) == 1:
+                when_fetching()
+                ear.send("go on")
             source.delivered += [(*bar[:4], len(source.calls)) for bar in delivered]
-    except EOFError:
+    except (EOFError, ConnectionError):
         pass
     victim.join(TIME_LIMIT_S)
     fate.exit_code = victim.exitcode

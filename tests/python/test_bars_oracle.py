@@ -8,6 +8,7 @@ moments: two neighbours suffice.
 
 import os
 import tempfile
+import threading
 from collections import defaultdict
 from datetime import UTC, timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 SEQUENCES = int(os.environ.get("BARCACHE_BAR_SEQUENCES", "60"))
 SYMBOLS = ("A", "BB", "CCC")
 
+TAKEN_OVER_WITHIN_S = 5  # Far less than a lease of 10 s that nobody renews.
 MOMENTS = 9000  # A request without a gap has some 500 of them, one of several calls 8000.
 ENDS = ["str", "date", "datetime", "noon", "text", "aware"]
 
@@ -36,8 +38,8 @@ requests = st.tuples(
 )
 steps = st.one_of(
     requests,
-    requests,
-    requests,
+    requests.map(tuple),  # Else it would count once.
+    requests.map(list),
     st.tuples(
         st.just("die"),
         symbols,
@@ -45,6 +47,7 @@ steps = st.one_of(
         st.integers(0, 20),
         st.sampled_from(ENDS),
         st.integers(1, MOMENTS),
+        st.booleans(),
     ),
     st.tuples(st.just("wait"), st.integers(1, 3 * 24)),
     st.tuples(st.just("restate"), st.sampled_from(SYMBOLS)),
@@ -54,6 +57,47 @@ steps = st.one_of(
     st.tuples(st.just("merge"), st.sampled_from(SYMBOLS)),
     st.tuples(st.just("offline"), st.sampled_from(SYMBOLS), st.integers(0, 40), st.integers(0, 20)),
 )
+
+
+class Waiter(threading.Thread):
+    """Asks the same at the same time, in this process."""
+
+    def __init__(self, play, request):
+        super().__init__(daemon=True)
+        self.play, self.request = play, request
+        self.source = OracleSource(play.grid, 0)
+        self.source.now_s, self.source.version = play.source.now_s, play.source.version
+        self.waits = threading.Event()
+        self.answer = self.error = None
+
+    def start_to_wait(self) -> None:
+        """Returns when it waits for whoever fetches, or has its answer."""
+        begin_flight = self.play.cache._begin_flight
+
+        def noticed(name):
+            flight = begin_flight(name)
+            self.waits.set()
+            return flight
+
+        self.play.cache._begin_flight = noticed
+        self.start()
+        assert self.waits.wait(60)
+        del self.play.cache._begin_flight
+
+    def run(self) -> None:
+        try:
+            grid = self.play.grid
+            self.answer = self.play.cache.get_or_fetch(
+                *self.request,
+                grid.resolution,
+                "oracle",
+                self.source.fetch,
+                overlap=self.play.overlap,
+            )
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.waits.set()
 
 
 class Play:
@@ -96,18 +140,29 @@ class Play:
             symbols, start, end, self.grid.resolution, "oracle", self.source.fetch, **options
         )
 
-    def die(self, symbols, first, length, kind, moment) -> None:
-        start, end = self.ends(kind, first, first + length)
+    def die(self, symbols, first, length, kind, moment, awaited) -> None:
+        request = (symbols, *self.ends(kind, first, first + length))
+        waiter = Waiter(self, request) if awaited else None
         self.source.begin_request()
         fate = ask_and_die(
-            self.folder, self.grid_name, self.source, moment, (symbols, start, end), self.overlap
-        )
+            self.folder, self.grid_name, self.source, moment, request, self.overlap,
+            waiter.start_to_wait if waiter is not None else lambda: None,
+        )  # fmt: skip
         assert fate.exit_code in (0, -SIGKILL), fate
         killed = fate.answer is None
         assert killed == (fate.exit_code != 0)
+        if waiter is not None and waiter.ident is not None:
+            waiter.join(TAKEN_OVER_WITHIN_S)
+            assert not waiter.is_alive(), "who waited for the dead process goes on waiting"
         restated = self.oracle.check_fetches(failed=False, killed=killed)
         if not killed:
-            self.check(fate.answer, restated, symbols, start, end)
+            self.check(fate.answer, restated, *request)
+        if waiter is not None and waiter.ident is not None:
+            assert waiter.error is None, waiter.error
+            self.source.calls = waiter.source.calls
+            self.source.delivered = waiter.source.delivered
+            restated = self.oracle.check_fetches(failed=False)
+            self.check(waiter.answer, restated, *request)
 
     def ask(self, symbols, first, length, kind, fail_at) -> None:
         start, end = self.ends(kind, first, first + length)
