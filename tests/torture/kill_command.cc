@@ -97,7 +97,7 @@ class KillSweep {
   // The folder "template" and its log.
   bool Prepare() {
     fs::remove_all(Folder("template"));
-    fs::remove(LogOf("template"));
+    for (const std::string& file : {LogOf("template"), Folder("original")}) fs::remove(file);
     fs::create_directories(Folder("template"));
     const ChildEnd end = RunChild([&] {
       Worker worker(Folder("template"), durability_, LogOf("template"));

@@ -136,7 +136,9 @@ def run(effort: Effort) -> Outcome:
     deadline = time.monotonic() + effort.seconds
     for turn in range(1_000_000):
         with ThreadPoolExecutor(effort.processes) as workers:
-            sweeps = _sweeps(effort, scenarios, turn)
+            sweeps = list(_sweeps(effort, scenarios, turn))
+            # Where the time is up before all are done, others are left out each time.
+            random.Random(effort.seed + turn).shuffle(sweeps)
             parts = workers.map(lambda options: _run_sweep(options, effort, deadline), sweeps)
             for part in parts:
                 outcome.counts += part.counts
