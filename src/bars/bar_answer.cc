@@ -55,10 +55,10 @@ struct Taken {
 
 // The segments, in the order of their keys.
 Result<std::vector<Taken>> TakeSegments(Cache* cache, const std::vector<std::string>& keys,
-                                        const GetOptions& get, bool hot_only) {
+                                        const GetOptions& get, bool at_once) {
   std::vector<Taken> taken(keys.size());
   std::vector<size_t> cold;
-  if (hot_only) {
+  if (at_once) {
     const std::shared_ptr<HotTier> tier = cache->hot_tier();
     const auto is_hot = [&](const std::string& key) { return tier->Peek(key) != nullptr; };
     if (!std::ranges::all_of(keys, is_hot)) return taken;
@@ -72,7 +72,7 @@ Result<std::vector<Taken>> TakeSegments(Cache* cache, const std::vector<std::str
       cold.push_back(i);
     }
   }
-  if (cold.empty() || hot_only) return taken;
+  if (cold.empty() || at_once) return taken;
   std::vector<std::string> cold_keys;
   for (const size_t place : cold) cold_keys.push_back(keys[place]);
   BARCACHE_RETURN_IF_ERROR(cache->GetMany(cold_keys, get, [&](const std::vector<IndexedHit>& hits) {
@@ -110,9 +110,11 @@ Result<std::optional<BarAnswer>> AnswerFromCache(Cache* cache, const BarQuestion
   BarAnswer answer;
   const auto pieces = PlanPieces(question, &answer);
   if (!pieces) return std::optional<BarAnswer>();
+  const bool copies = pieces->size() > 1 || !question.symbol_column.empty();
+  if (question.at_once && copies) return std::optional<BarAnswer>();
   BARCACHE_ASSIGN_OR_RETURN(
       const std::vector<Taken> taken,
-      TakeSegments(cache, answer.segment_keys, question.get, question.hot_only));
+      TakeSegments(cache, answer.segment_keys, question.get, question.at_once));
   answer.slices.reserve(pieces->size());
   answer.series_of.reserve(pieces->size());
   for (const PlannedPiece& piece : *pieces) {

@@ -39,7 +39,7 @@ struct BarQuestion {
   // have none.
   std::string symbol_column;
   GetOptions get;
-  bool hot_only = false;  // Answer nothing that takes I/O.
+  bool at_once = false;  // Answer nothing that takes I/O, or copies bars.
 };
 
 struct BarAnswer {

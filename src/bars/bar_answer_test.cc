@@ -121,13 +121,16 @@ TEST_F(BarAnswerTest, NothingIsAnsweredInPart) {
 
 TEST_F(BarAnswerTest, FromMemoryAloneOnlyIfAllOfItIsThere) {
   BarQuestion question = Ask({"A"}, 8, 12);
-  question.hot_only = true;
+  question.at_once = true;
+  EXPECT_FALSE(Answer(question)) << "two pieces are copied";
+  question = Ask({"A"}, 12, 18);
+  question.at_once = true;
   EXPECT_TRUE(Answer(question));
   cache_->hot_tier()->Erase(Segment("A", 1));
   const int64_t hits = cache_->session_stats().hit_count;
   EXPECT_FALSE(Answer(question));
   EXPECT_EQ(cache_->session_stats().hit_count, hits) << "nothing was counted";
-  question.hot_only = false;
+  question.at_once = false;
   EXPECT_TRUE(Answer(question));
   EXPECT_EQ(cache_->session_stats().cold_hits, 1);
 }

@@ -30,9 +30,6 @@ namespace nb = nanobind;
 namespace barcache::python {
 namespace {
 
-// So few series are answered without giving up the GIL, if it takes no I/O.
-constexpr size_t kFewSeries = 8;
-
 // Time column, begin_ns, end_ns.
 using ShapeTuple = std::tuple<std::string, int64_t, int64_t>;
 
@@ -138,11 +135,11 @@ int64_t SizeOf(const BarAnswer& answer) {
 }
 
 std::optional<BarAnswer> Answer(CacheCore& self, BarQuestion* question) {
-  if (question->series.size() <= kFewSeries) {
-    question->hot_only = true;
+  if (question->series.size() == 1) {  // Giving up the GIL would cost as much as the answer.
+    question->at_once = true;
     auto hot = Unwrap(AnswerFromCache(self.cache.get(), *question));
     if (hot) return hot;
-    question->hot_only = false;
+    question->at_once = false;
   }
   auto answer = [&] {
     const GilRelease unlocked;
