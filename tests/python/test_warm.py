@@ -1,5 +1,6 @@
 """warm: a universe is fetched ahead, by any executor, and goes on after any interruption."""
 
+import asyncio
 import multiprocessing
 import os
 import pickle
@@ -154,6 +155,47 @@ def test_a_batch_that_fails_does_not_stop_the_others(cache, workers):
     assert (report.requests, report.rows) == (5, 80)
     source.failing.clear()
     assert cache.warm(plan_of(source), executor=executor, batch_size=2).requests == 1
+
+
+def test_an_async_source_is_run_by_threads_side_by_side(cache):
+    loops = set()
+
+    class Async(Counting):
+        async def fetch(self, *call):
+            loops.add(asyncio.get_running_loop())
+            await asyncio.sleep(0)
+            return Counting.fetch(self, *call)
+
+    source = Async()
+    with ThreadPoolExecutor(4) as executor:
+        report = cache.warm(plan_of(source), executor=executor, batch_size=1)
+    assert report.complete
+    assert len(source.calls) == 10
+    assert len(loops) == 1
+
+
+def test_two_who_warm_the_same_at_once_send_it_once(make):
+    source = Counting()
+    began, go_on = threading.Event(), threading.Event()
+
+    class Slow(Counting):
+        def fetch(self, *call):
+            began.set()
+            assert go_on.wait(TIME_LIMIT_S)
+            return source.fetch(*call)
+
+    one, other = make(), make()
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(one.warm, plan_of(Slow()))
+        assert began.wait(TIME_LIMIT_S)
+        second = threads.submit(other.warm, plan_of(Slow()))
+        while not other._flights._running:
+            time.sleep(0.001)
+        go_on.set()
+        reports = [first.result(TIME_LIMIT_S), second.result(TIME_LIMIT_S)]
+    assert len(source.calls) == 1
+    assert [report.complete for report in reports] == [True, True]
+    assert sorted(report.requests for report in reports) == [0, 1]
 
 
 @pytest.mark.parametrize("names_them", [True, False])

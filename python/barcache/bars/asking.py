@@ -113,7 +113,8 @@ class AskingCore(FetchingCore):
             columns of the source's answers. What could not be stored is returned all the same.
 
         Raises:
-            Whatever the source raises, in every thread that waited; what it gave before is kept.
+            Whatever the source raises, in every thread that waited; what it gave before is kept. A
+                rate limit is waited for first (``retry`` of the manager).
             FetchFailed: another process fetched, failed, and this one had waited.
             PartialCoverage: offline or stale_if_error, and not all is held: see there.
             InvalidArgument, InvalidType: what the message names.
