@@ -114,7 +114,7 @@ test-bars: build  ## 2000 random sequences of requests for bars, against an orac
 	@BARCACHE_BAR_SEQUENCES=2000 $(PYTHON) -m pytest -q -o faulthandler_timeout=3600 \
 		tests/python/test_bars_oracle.py
 
-test-universes: build  ## Random requests for 500 x 10 years and 20 x 1 year of minutes; writes docs
+test-universes: build  ## Random requests for the real bars and for large universes; writes docs
 	@$(PYTHON) -m benchmarks.universes --write
 
 torture-build: setup

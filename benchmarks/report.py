@@ -106,8 +106,9 @@ Each is computed from results.json, by `barcache.bench.goals`.
 
 {report.markdown_table(report.figure_table(results))}
 
-Elsewhere: [requests for generated universes](universes.md), each bar accounted for, and
-[the same requests](ranges.md) through barcache, yfinance-cache and RustyBT's CachedDataSource.
+Elsewhere: [requests for real bars and for generated universes](universes.md), each bar accounted
+for, and [the same requests](ranges.md) through barcache, yfinance-cache and RustyBT's
+CachedDataSource.
 
 ## How it is measured
 

@@ -1,10 +1,11 @@
-"""Random sequences of overlapping requests for a generated universe, each bar accounted for.
+"""Random sequences of overlapping requests for a universe of bars, each bar accounted for.
 
 A source counts every bar that it sends. What get_or_fetch may ask it for: bars that were never
 sent, bars that were not final when they were sent, bars whose segment was removed since, and next
-to a gap `overlap` bars at each of its two edges. Requests for mere days of minute bars cannot name
-a minute: of a day that is not all there they may fetch all. Anything else, and an answer that is
-not the source's own, raises AssertionError with the number of the sequence.
+to a gap `overlap` bars at each of its two edges. Requests for mere days of bars within the day
+cannot name a minute: of a day that is not all there they may fetch all, for each gap in it.
+Anything else, and an answer that is not the source's own, raises AssertionError with the number of
+the sequence.
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ from barcache import CacheManager
 if TYPE_CHECKING:
     from barcache.bench.universe import Universe
 
+    from benchmarks.real_bars import RealBars
+
 US = 1_000_000
 DAY_US = 86_400 * US
 # So old an interval without bars is not asked for again: 30 days, and the most for which a younger
 # one is believed.
 FINAL_WITHOUT_BARS_US = 32 * DAY_US
-STEP_US = {"1d": DAY_US, "1m": 60 * US}
+STEP_US = {"1d": DAY_US, "1h": 3600 * US, "1m": 60 * US}
 KINDS = ("never sent before", "not final before", "removed before", "overlap", "whole days")
 
 
@@ -61,7 +64,7 @@ class Call:
 class CountingSource:
     """A universe in time: what is not yet is not sent, and the bar that is forming changes."""
 
-    def __init__(self, universe: Universe, now_s: int):
+    def __init__(self, universe: Universe | RealBars, now_s: int):
         self.universe = universe
         self.now_s = now_s
         self.calls: list[Call] = []
@@ -102,7 +105,8 @@ class CountingSource:
 class Account:
     """What was sent of which symbol, and what may be sent again.
 
-    Time is cut into bars and, each ending at midnight at the latest, stretches without bars.
+    Time is cut into the moments at which bars begin and, each ending at midnight at the latest, the
+    stretches between them: a request may begin and end within a bar.
     """
 
     def __init__(self, source: CountingSource, overlap: int):
@@ -115,26 +119,32 @@ class Account:
             days.append(days[-1] + timedelta(days=1))
         bars = universe.times.cast(pl.Int64).to_numpy()
         midnights = np.array([_microseconds(day, last=False) for day in days])
-        begins = np.unique(np.concatenate([bars, bars + self._step_us, midnights]))
+        begins = np.unique(np.concatenate([bars, bars + 1, bars + self._step_us, midnights]))
         self._begins, self._ends = begins[:-1], begins[1:]
         self._is_bar = np.isin(self._begins, bars)
         self._day = self._begins // DAY_US
+        numbers = np.arange(len(self._begins))
+        self._previous = np.maximum.accumulate(np.where(self._is_bar, numbers, -1))
+        behind = np.where(self._is_bar, numbers, len(numbers))[::-1]
+        self._following = np.minimum.accumulate(behind)[::-1]
         shape = (len(universe.symbols), len(self._begins))
         self._seen, self._held, self._lost = (np.zeros(shape, dtype=bool) for _ in range(3))
 
     def check(self, *, whole_days: bool) -> None:
         """Takes the calls of one request, and raises AssertionError if one should not have been."""
+        before = self._held.copy() if whole_days else self._held
         for call in self.source.calls:
-            self._take(call, whole_days=whole_days)
+            self._take(call, before, whole_days=whole_days)
 
     def lose(self, symbol: str, times: pl.Series) -> None:
-        """A segment is gone: its bars may be sent again, and so may what lies between them."""
+        """A segment is gone: its bars may be sent again, and so may what lies beside them."""
         place = self.source.universe.symbols.index(symbol)
         lost = np.isin(self._begins, times.cast(pl.Int64).to_numpy())
+        beside = np.append(lost, False)  # Both beyond the last bar and before the first: no.
         self._lost[place, lost] = True
-        self._held[place] &= ~lost & self._is_bar
+        self._held[place] &= ~(lost | beside[self._previous] | beside[self._following])
 
-    def _take(self, call: Call, *, whole_days: bool) -> None:
+    def _take(self, call: Call, before: np.ndarray, *, whole_days: bool) -> None:
         now_us = self.source.now_s * US
         first = int(np.searchsorted(self._ends, call.begin, side="right"))
         after = int(np.searchsorted(self._begins, call.end, side="right"))
@@ -147,7 +157,8 @@ class Account:
         for row in np.flatnonzero(again.any(axis=1)):
             symbol = self.source.universe.symbols[call.places[row]]
             if whole_days:
-                self._check_days(held[row], again[row], self._day[first:after], (symbol, call))
+                at_first = before[call.places[row], first:after]
+                self._check_days(at_first, again[row], self._day[first:after], (symbol, call))
             else:
                 self._check_runs(held[row], again[row], (symbol, call))
         rest = sent & ~held
@@ -162,22 +173,30 @@ class Account:
         rows = np.ix_(call.places, np.arange(first, after))
         self._seen[rows] |= sent
         self._lost[rows] &= ~sent
-        self._held[rows] |= final | (covered & (is_old | self._between(rest, rest & final, first)))
+        settled = self._settled(rest, rest & final, first, from_begin=not whole_days)
+        self._held[rows] |= final | (covered & (is_old | settled))
 
-    def _between(self, before: np.ndarray, behind: np.ndarray, first: int) -> np.ndarray:
-        """Where the bar before a stretch is one of `before`, and the one behind it of `behind`.
+    def _settled(
+        self, new: np.ndarray, final: np.ndarray, first: int, *, from_begin: bool
+    ) -> np.ndarray:
+        """The stretches of which the ledger knows for good that there are no bars in them.
 
-        Before and between bars that a call brought the ledger knows that there are none. What lies
+        They lie before or between new bars of a call, or are the rest of a new bar. What lies
         beside bars that were only compared may have been asked for at another time.
+
+        Args:
+            new: where the call brought bars that were not held, by symbol.
+            final: those of them that are final.
+            first: the number of the call's first stretch.
+            from_begin: a gap begins where the call begins, or with bars that are compared.
         """
-        count = before.shape[1]
-        numbers = np.arange(count)
-        is_bar = self._is_bar[first : first + count]
-        previous = np.maximum.accumulate(np.where(is_bar, numbers, -1))
-        following = np.minimum.accumulate(np.where(is_bar, numbers, count)[::-1])[::-1]
-        result = before[:, previous] | (previous < 0)
-        result &= behind[:, np.minimum(following, count - 1)] & (following < count)
-        return result
+        count = new.shape[1]
+        previous = self._previous[first : first + count] - first
+        following = self._following[first : first + count] - first
+        result = np.where(previous < 0, from_begin, new[:, np.maximum(previous, 0)])
+        result &= final[:, np.minimum(following, count - 1)] & (following < count)
+        of_bar = previous == np.arange(count) - 1
+        return result | (final[:, np.maximum(previous, 0)] & of_bar)
 
     def _check_runs(self, held: np.ndarray, again: np.ndarray, what: Any) -> None:
         """At most `overlap` held bars at each edge of a gap, and none elsewhere."""
@@ -203,7 +222,7 @@ class Play:
         counted: requests, bars asked for, and what a cache of whole requests would have fetched.
     """
 
-    def __init__(self, universe: Universe, seed: int, folder: Path):
+    def __init__(self, universe: Universe | RealBars, seed: int, folder: Path):
         self.universe, self.folder = universe, folder
         self.random = random.Random(seed)
         self.days = sorted(set(universe.times.dt.date().to_list()))
@@ -290,11 +309,11 @@ class Play:
     def _symbols(self) -> list[str]:
         every = self.universe.symbols
         some = self.random.randint(2, max(2, len(every) // 10))
-        count = self.random.choice([1, 1, some, some, len(every)])
+        count = min(len(every), self.random.choice([1, 1, some, some, len(every)]))
         return sorted(self.random.sample(every, count))
 
     def _window(self) -> tuple[Any, Any]:
-        """Days as ISO text, or for minutes also moments; mostly beside or over an earlier one."""
+        """Days as ISO text, within the day also moments; mostly beside or over an earlier one."""
         most = len(self.days)
         length = self.random.choice([1, 5, 21, 63, most // 10, most // 2, most])
         first = self.random.randrange(-20, most)
@@ -318,7 +337,7 @@ class Play:
         return self.days[place]
 
 
-def play(universe: Universe, seed: int, steps: int) -> tuple[Counter[str], Counter[str]]:
+def play(universe: Universe | RealBars, seed: int, steps: int) -> tuple[Counter[str], Counter[str]]:
     """Plays one sequence.
 
     Returns:

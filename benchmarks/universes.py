@@ -1,4 +1,4 @@
-"""`make test-universes`: random requests for generated universes, each bar accounted for.
+"""`make test-universes`: random requests for real and generated bars, each bar accounted for.
 
 Plays sequences of overlapping requests (benchmarks/universe_play.py) and stops at the first bar
 that was fetched without need, and at the first answer that is not the source's own.
@@ -21,14 +21,18 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from barcache.bench import machine
 from barcache.bench.figures import grouped
 from barcache.bench.report import markdown_table
 from barcache.bench.universe import Universe
 
+from benchmarks.real_bars import RealBars
 from benchmarks.universe_play import KINDS, play
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parent.parent
 PLACE = ROOT / "docs" / "benchmarks"
@@ -39,21 +43,23 @@ Results = dict[str, Any]
 
 @dataclass(frozen=True)
 class Size:
-    """A universe, still to be generated."""
+    """Bars to be made or read."""
 
     about: str
-    symbols: int
-    first: date
-    last: date
-    resolution: str
-
-    def make(self) -> Universe:
-        return Universe(self.symbols, self.first, self.last, self.resolution)
+    make: Callable[[], Universe | RealBars]
 
 
 SIZES = (
-    Size("500 symbols, 10 years, daily", 500, date(2014, 1, 1), date(2023, 12, 31), "1d"),
-    Size("20 symbols, 1 year, by the minute", 20, date(2023, 1, 1), date(2023, 12, 31), "1m"),
+    Size("GOOG, real, daily", lambda: RealBars("GOOG", "1d")),
+    Size("EURUSD, real, hourly", lambda: RealBars("EURUSD", "1h")),
+    Size(
+        "500 symbols, 10 years, synthetic, daily",
+        lambda: Universe(500, date(2014, 1, 1), date(2023, 12, 31)),
+    ),
+    Size(
+        "20 symbols, 1 year, synthetic, by the minute",
+        lambda: Universe(20, date(2023, 1, 1), date(2023, 12, 31), "1m"),
+    ),
 )
 
 
@@ -109,7 +115,7 @@ def table(results: Results) -> list[list[str]]:
             "- provisional when they were fetched before",
             "- of a segment that was removed since",
             "- overlap, compared with what is held",
-            "- held, of a day that was not all there, asked for by days",
+            "- held, of a day that was not all there, of requests for days",
         ),
         strict=True,
     ):
@@ -126,14 +132,15 @@ def table(results: Results) -> list[list[str]]:
 def page(results: Results) -> str:
     """docs/benchmarks/universes.md."""
     seconds = ", ".join(f"{one['seconds']:.0f} s" for one in results["universes"])
-    return f"""# Requests for generated universes
+    return f"""# Requests for real bars and for generated universes
 
 Written by `make test-universes` on {results["date"]}; the numbers are in
 [universes.json](universes.json).
 
 {markdown_table(table(results))}
 
-The bars are synthetic: random walks on all weekdays. Each sequence has a cache of its own and
+The real bars are those of `make demo`; the synthetic ones are random walks at the times of
+weekdays. Each sequence has a cache of its own and
 {results["universes"][0]["steps"]} steps: mostly requests for one, some or all symbols, near and
 over earlier ones, some of them repeated; between them time goes on, the cache is closed and opened
 again, segments are removed, and the source fails in the midst of a request. Each sequence has an
@@ -141,8 +148,9 @@ again, segments are removed, and the source fails in the midst of a request. Eac
 
 The run stops at the first bar that is in none of these lines, and at the first answer that is not
 the source's own, bar for bar. Overlap means at most `overlap` bars at each edge of a gap, for each
-symbol. The source counts what it sends; the cache is not asked. Restated bars are tried by
-`make test-bars`, on small universes.
+symbol. A request for days cannot name an hour: of a day that is not all there it fetches all, once
+for each gap in it. The source counts what it sends; the cache is not asked. Restated bars are tried
+by `make test-bars`, on small universes.
 
 A cache of whole requests knows a request by symbols, start and end. It would never notice that a
 bar was provisional: it is given more than its due.

@@ -1,4 +1,4 @@
-"""Requests for generated universes: a sample of `make test-universes`, and what it would notice."""
+"""Requests for real bars and for universes: a sample of `make test-universes`, and its faults."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from barcache.bench.universe import Universe
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks import universes
+from benchmarks.real_bars import RealBars
 from benchmarks.universe_play import KINDS, Play, SourceDown, play
 
 if TYPE_CHECKING:
@@ -23,15 +24,21 @@ if TYPE_CHECKING:
 WHOLE = ("2022-01-01", "2022-03-31")
 
 
-@pytest.fixture(scope="module", params=["1d", "1m"])
-def universe(request: pytest.FixtureRequest) -> Universe:
-    if request.param == "1d":
-        return Universe(20, date(2021, 1, 1), date(2022, 12, 31))
-    return Universe(3, date(2023, 1, 1), date(2023, 2, 10), "1m")
+MADE = {
+    "synthetic days": lambda: Universe(20, date(2021, 1, 1), date(2022, 12, 31)),
+    "synthetic minutes": lambda: Universe(3, date(2023, 1, 1), date(2023, 2, 10), "1m"),
+    "GOOG": lambda: RealBars("GOOG", "1d"),
+    "EURUSD": lambda: RealBars("EURUSD", "1h"),
+}
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_each_bar_is_accounted_for(universe: Universe, seed: int) -> None:
+@pytest.fixture(scope="module", params=list(MADE))
+def universe(request: pytest.FixtureRequest) -> Universe | RealBars:
+    return MADE[request.param]()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_each_bar_is_accounted_for(universe: Universe | RealBars, seed: int) -> None:
     counted, sent = play(universe, seed, 30)
     assert counted["requests"] > 10
     assert sent["never sent before"] > 0
@@ -82,7 +89,9 @@ def test_more_overlap_than_was_set_is_noticed(small: Play) -> None:
 
 def test_whole_days_are_no_excuse_for_days_that_are_held(tmp_path: Path) -> None:
     one = Play(Universe(2, date(2023, 1, 1), date(2023, 2, 10), "1m"), 1, tmp_path)
-    ask(one, "2023-01-02", "2023-01-04", symbols=1)  # Of the 4th the evening may be asked again.
+    ask(
+        one, "2023-01-02", "2023-01-05", symbols=1
+    )  # Of the outer ones the ends may be asked again.
     one.cache.clear_cache()
     with pytest.raises(AssertionError, match="fetched twice: 2 whole days"):
         ask(one, "2023-01-02", "2023-01-04", symbols=1)
