@@ -73,6 +73,16 @@ std::vector<std::string> FinalSegmentsOf(const std::vector<Coverage>& coverage) 
   return keys;
 }
 
+std::vector<std::string> ProvisionalSegmentsOf(const std::vector<Coverage>& coverage) {
+  std::unordered_set<std::string> final;
+  for (const Coverage& row : coverage) {
+    if (HoldsBars(row) && !row.expires_at_s.has_value()) final.insert(row.segment_key);
+  }
+  std::vector<std::string> keys = SegmentsOf(coverage);
+  std::erase_if(keys, [&](const std::string& key) { return final.contains(key); });
+  return keys;
+}
+
 std::vector<Coverage> RowsNaming(const std::vector<Coverage>& coverage,
                                  const std::vector<std::string>& segments) {
   const std::unordered_set<std::string> named(segments.begin(), segments.end());

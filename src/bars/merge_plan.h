@@ -41,6 +41,10 @@ std::vector<std::string> SegmentsOf(const std::vector<Coverage>& coverage);
 // Of those whose bars are all final: what a merge may take.
 std::vector<std::string> FinalSegmentsOf(const std::vector<Coverage>& coverage);
 
+// Of those whose bars are all provisional: an answer that was recorded since may have taken the
+// place of all of them.
+std::vector<std::string> ProvisionalSegmentsOf(const std::vector<Coverage>& coverage);
+
 // The rows of the coverage whose bars lie in one of these segments, in order.
 std::vector<Coverage> RowsNaming(const std::vector<Coverage>& coverage,
                                  const std::vector<std::string>& segments);

@@ -89,6 +89,8 @@ void Merger::Fetched(const std::vector<SeriesPointer>& before, const std::string
   std::vector<MergeSuggestion> soon;
   std::vector<MergeSuggestion> overdue;
   for (const SeriesPointer& series : before) {
+    const Status dropped = DropSuperseded(*series);
+    if (!dropped.ok()) return Complain(dropped);
     const size_t segments = SegmentsOf(series->coverage).size() + 1;
     if (segments < kMergeAt) continue;
     (segments < kOverdueAt ? soon : overdue).push_back({series->name, time_column, kMergeAt});
@@ -99,6 +101,31 @@ void Merger::Fetched(const std::vector<SeriesPointer>& before, const std::string
     if (!report.ok()) return Complain(report.status());
     if (report->series > 0) Report(*report);
   }
+}
+
+Status Merger::DropSuperseded(const Series& before) {
+  const std::vector<std::string> candidates = ProvisionalSegmentsOf(before.coverage);
+  if (candidates.empty()) return Status();
+  BARCACHE_ASSIGN_OR_RETURN(const auto looked, ledger_->Look({before.name}));
+  const std::vector<Coverage>& now = looked.front()->coverage;
+  for (const std::string& key : candidates) {
+    if (!RowsNaming(now, {key}).empty()) continue;
+    const int64_t begin_ns = RowsNaming(before.coverage, {key}).front().interval.begin_ns;
+    const auto heir = std::ranges::find_if(now, [&](const Coverage& row) {
+      return row.state == CoverageState::kData && row.interval.begin_ns <= begin_ns &&
+             begin_ns < row.interval.end_ns;
+    });
+    if (heir == now.end()) continue;  // The bar is gone: what it was stays readable.
+    BARCACHE_ASSIGN_OR_RETURN(const auto entry, cache_->catalog().Find(key));
+    if (!entry || entry->is_pinned) continue;
+    BARCACHE_RETURN_IF_ERROR(cache_->Flush());  // Links that were noted and not written yet.
+    BARCACHE_ASSIGN_OR_RETURN(CatalogWriter writer, cache_->catalog().BeginWrite());
+    BARCACHE_RETURN_IF_ERROR(writer.PassOn(key, heir->segment_key));
+    BARCACHE_RETURN_IF_ERROR(writer.Commit());
+    BARCACHE_ASSIGN_OR_RETURN(const int64_t erased, cache_->Erase(key));
+    static_cast<void>(erased);
+  }
+  return Status();
 }
 
 void Merger::Suggest(std::vector<MergeSuggestion> suggestions) {

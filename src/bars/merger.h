@@ -59,6 +59,9 @@ class Merger final : public ForkParticipant {
   // small segments by now are looked at soon. One with kOverdueAt segments or more is merged before
   // this returns: a process that ends as soon as it has its bars leaves nothing to a thread. Errors
   // are logged, once until a merge succeeds.
+  //
+  // Segments of which all bars were provisional and are no longer named by the ledger go, too: who
+  // asks every minute would leave one each time. Their links pass on to what took their place.
   void Fetched(const std::vector<SeriesPointer>& before, const std::string& time_column);
   // Looks at these series soon. A read-only cache, or one without files, merges nothing.
   void Suggest(std::vector<MergeSuggestion> suggestions);
@@ -77,6 +80,7 @@ class Merger final : public ForkParticipant {
   static constexpr size_t kMostSuggestions = 32'768;
 
   void Work();
+  Status DropSuperseded(const Series& before);
   std::optional<MergeSuggestion> Next();
   void Forget();  // All suggestions.
   Result<MergeReport> MergeGroup(const Series& series, const MergeSuggestion& suggestion,

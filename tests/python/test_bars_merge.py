@@ -261,3 +261,22 @@ def test_on_a_full_disk_nothing_is_merged_and_that_is_said_once(make, vendor, ev
     top_up(cache, vendor, [8])
     cache._drain_merges()
     assert len(segments(cache)) == 1
+
+
+def test_who_asks_every_minute_leaves_no_segment_for_each_time(make, vendor):
+    cache = make()
+    clock = [1_578_560_400]  # 2020-01-09 09:00 UTC: the bars of two days are provisional.
+    cache._bar_reader.clock = lambda: clock[0]
+    for minute in range(60):
+        clock[0] += 60
+        vendor.factor = 1.0 + minute
+        answer = ask(cache, vendor, 0, 3, backtest_id=f"bt-{minute}", overlap=0)
+        assert answer["close"][-1] == vendor(["A"], *[FIRST + timedelta(3)] * 2, "1d")["close"][0]
+        if minute == 30:
+            (newest,) = set(cache.coverage().filter(state="provisional")["segment_key"])
+            cache.pin(newest)
+    assert len(cache.entries()) == 3, "the final bars, the newest, and what is pinned"
+    assert len(files(cache)) == 3
+    assert cache.get_cached_data(newest) is not None
+    (last,) = set(cache.coverage().filter(state="provisional")["segment_key"])
+    assert {f"bt-{minute}" for minute in range(31, 60)} <= set(cache.backtests(last))
