@@ -195,6 +195,18 @@ def test_a_day_may_have_23_hours(make):
     assert answer["timestamp"].to_list() == times.to_list()
 
 
+def test_two_gaps_of_one_day_are_one_call_for_that_day(make):
+    vendor = Vendor("1h")
+    cache = make()
+    for hour in (4, 12):
+        start = datetime(2023, 1, 3, hour)
+        ask(cache, vendor, ["A"], start, start + timedelta(hours=2), "1h", overlap=0)
+    vendor.calls.clear()
+    answer = ask(cache, vendor, ["A"], date(2023, 1, 2), date(2023, 1, 4), "1h")
+    assert vendor.calls == [(("A",), date(2023, 1, 2), date(2023, 1, 4))]
+    assert_frame_equal(answer, vendor(["A"], date(2023, 1, 2), date(2023, 1, 4), "1h"))
+
+
 def test_minutes_between_bars_are_not_asked_for(make):
     vendor = Vendor("1m")
     cache = make()

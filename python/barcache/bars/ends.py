@@ -139,6 +139,21 @@ class Ends:
             end_argument = _like(self.end, self._parsed[1], interval[1] - 1, zone)
         return start_argument, end_argument
 
+    def named(self, interval: Interval, zone: tzinfo) -> Interval:
+        """The moments that the arguments of a part name: where they are days, whole ones.
+
+        >>> noon = 1672747200000000000
+        >>> Ends("2023-01-01", "2023-01-31").named((noon, noon + 1), UTC)
+        (1672704000000000000, 1672790400000000000)
+        """
+        begin, end = interval
+        first, last = self.arguments(interval, zone)
+        if self.starts_with_day:
+            begin = min(begin, day_ns(_parsed(first), zone))
+        if self.ends_with_day:
+            end = max(end, day_ns(_parsed(last) + DAY, zone))
+        return begin, end
+
 
 def _parsed(value: Any) -> date:
     if hasattr(value, "to_pydatetime"):  # A pd.Timestamp is a datetime, with nanoseconds.

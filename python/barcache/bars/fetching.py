@@ -193,8 +193,10 @@ class Fetching:
         for gap in gaps:
             self._add_overlaps(gap)
         places = {part.symbol: place for place, part in enumerate(look.symbols)}
+        ends = self.request.ends
         calls = _core.plan_calls(
-            [(places[gap.part.symbol], *gap.extended) for gap in gaps],
+            # As what they are asked by: two gaps of one day are one call for that day.
+            [(places[gap.part.symbol], *ends.named(gap.extended, gap.part.zone)) for gap in gaps],
             NO_LIMIT_NS if self.request.source.joins_symbols else 0,
         )
         finished = True
