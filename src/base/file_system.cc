@@ -184,6 +184,24 @@ Status MakeOneDirectory(const std::string& path) {
   return {};
 }
 
+// Takes a file away again unless it was kept: also when memory runs out.
+class Unfinished {
+ public:
+  Unfinished(int directory, const std::string& name) : directory_(directory), name_(&name) {}
+  ~Unfinished() {
+    if (name_ != nullptr) ::unlinkat(directory_, name_->c_str(), 0);
+  }
+  Unfinished(const Unfinished&) = delete;
+  Unfinished& operator=(const Unfinished&) = delete;
+
+  void IsNow(const std::string& name) { name_ = &name; }
+  void Keep() { name_ = nullptr; }
+
+ private:
+  const int directory_;
+  const std::string* name_;
+};
+
 }  // namespace
 
 FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
@@ -327,6 +345,7 @@ Status Directory::CreateFile(const std::string& name, std::span<const uint8_t> b
                              bool durable) const {
   if (!IsConfinedName(name)) return RefuseName(name);
   BARCACHE_ASSIGN_OR_RETURN(FileDescriptor fd, NewFile(name));
+  Unfinished unfinished(fd_.get(), name);
   Failpoint("file.created");
   const char* action = "write";
   int error = WriteAll(fd.get(), bytes);
@@ -343,9 +362,9 @@ Status Directory::CreateFile(const std::string& name, std::span<const uint8_t> b
     action = "sync the directory of";
     error = SyncNames(fd_.get());
   }
-  if (error == 0) return {};
-  ::unlinkat(fd_.get(), name.c_str(), 0);
-  return StatusFromErrno(error, action, PathInside(path_, name));
+  if (error != 0) return StatusFromErrno(error, action, PathInside(path_, name));
+  unfinished.Keep();
+  return {};
 }
 
 Status Directory::WriteFileAtomically(const std::string& name, std::span<const uint8_t> bytes,
@@ -359,12 +378,13 @@ Result<std::string> Directory::WriteFileAtomically(const std::function<std::stri
                                                    bool durable) const {
   const std::string temp_name = ".tmp-" + RandomHex32();
   BARCACHE_ASSIGN_OR_RETURN(FileDescriptor fd, NewFile(temp_name));
+  std::string name;  // Outlives what takes the file of that name away.
+  Unfinished unfinished(fd_.get(), temp_name);
   Failpoint("file.created");
   const char* action = "write";
-  std::string victim = temp_name;  // What a failure has to take away again.
   int error = WriteAll(fd.get(), bytes);
   Failpoint("file.written");
-  const std::string name = final_name();
+  name = final_name();
   if (error == 0 && durable) {
     action = "sync";
     error = SyncBytes(fd.get());
@@ -373,10 +393,7 @@ Result<std::string> Directory::WriteFileAtomically(const std::function<std::stri
     action = "close";
     error = CloseChecked(&fd);
   }
-  if (error == 0 && !IsConfinedName(name)) {
-    ::unlinkat(fd_.get(), victim.c_str(), 0);
-    return RefuseName(name);
-  }
+  if (error == 0 && !IsConfinedName(name)) return RefuseName(name);
   if (error == 0) {
     action = "rename";
     if (::renameat(fd_.get(), temp_name.c_str(), fd_.get(), name.c_str()) != 0) error = errno;
@@ -384,12 +401,12 @@ Result<std::string> Directory::WriteFileAtomically(const std::function<std::stri
   Failpoint("file.renamed");
   if (error == 0 && durable) {
     action = "sync the directory of";
-    victim = name;
+    unfinished.IsNow(name);
     error = SyncNames(fd_.get());
   }
-  if (error == 0) return name;
-  ::unlinkat(fd_.get(), victim.c_str(), 0);
-  return StatusFromErrno(error, action, PathInside(path_, name));
+  if (error != 0) return StatusFromErrno(error, action, PathInside(path_, name));
+  unfinished.Keep();
+  return name;
 }
 
 Status Directory::RemoveFile(const std::string& name) const {

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <new>
 #include <set>
 #include <string>
 #include <thread>
@@ -219,6 +220,12 @@ TEST_F(FileSystemTest, MakeDirectoriesSaysWhatIsInTheWay) {
   }
   EXPECT_EQ(MakeDirectories("").code(), ErrorCode::kInvalidArgument);
   EXPECT_EQ(MakeDirectories(std::string("a\0b", 3)).code(), ErrorCode::kInvalidArgument);
+}
+
+TEST_F(FileSystemTest, WantOfMemoryLeavesNoFile) {
+  const auto no_name = []() -> std::string { throw std::bad_alloc(); };
+  EXPECT_THROW((void)directory_->WriteFileAtomically(no_name, Bytes("x"), false), std::bad_alloc);
+  EXPECT_TRUE(directory_->List()->empty());
 }
 
 TEST_F(FileSystemTest, ReadersNeverSeeATornFile) {

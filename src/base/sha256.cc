@@ -5,16 +5,32 @@
 #include "base/sha256.h"
 
 #include <openssl/evp.h>
+#include <pthread.h>
 
-#include <memory>
 #include <new>
 
 namespace barcache {
 namespace {
 
-struct ContextDeleter {
-  void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
-};
+extern "C" void FreeContext(void* context) { EVP_MD_CTX_free(static_cast<EVP_MD_CTX*>(context)); }
+
+pthread_key_t NewKey() {
+  pthread_key_t key;
+  if (pthread_key_create(&key, FreeContext) != 0) throw std::bad_alloc();
+  return key;
+}
+
+// Not `thread_local`: where there is no memory to note its destructor, glibc ends the process.
+EVP_MD_CTX* ContextOfThread() {
+  static const pthread_key_t key = NewKey();
+  if (void* known = pthread_getspecific(key)) return static_cast<EVP_MD_CTX*>(known);
+  EVP_MD_CTX* context = EVP_MD_CTX_new();
+  if (context == nullptr || pthread_setspecific(key, context) != 0) {
+    EVP_MD_CTX_free(context);
+    throw std::bad_alloc();
+  }
+  return context;
+}
 
 // Never freed: digests may still be asked for while the process runs down.
 const EVP_MD* FetchSha256() {
@@ -31,11 +47,11 @@ const EVP_MD* FetchSha256() {
 
 Sha256Digest Sha256(std::span<const uint8_t> bytes) {
   static const EVP_MD* const algorithm = FetchSha256();
-  thread_local const std::unique_ptr<EVP_MD_CTX, ContextDeleter> context(EVP_MD_CTX_new());
+  EVP_MD_CTX* const context = ContextOfThread();
   Sha256Digest digest;
-  if (context == nullptr || EVP_DigestInit_ex(context.get(), algorithm, nullptr) != 1 ||
-      EVP_DigestUpdate(context.get(), bytes.data(), bytes.size()) != 1 ||
-      EVP_DigestFinal_ex(context.get(), digest.data(), nullptr) != 1) {
+  if (EVP_DigestInit_ex(context, algorithm, nullptr) != 1 ||
+      EVP_DigestUpdate(context, bytes.data(), bytes.size()) != 1 ||
+      EVP_DigestFinal_ex(context, digest.data(), nullptr) != 1) {
     throw std::bad_alloc();  // Memory is all that can fail here; never return a wrong digest.
   }
   return digest;

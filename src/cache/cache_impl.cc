@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <exception>
 #include <iterator>
+#include <new>
 #include <utility>
 
 #include "barcache/cache_key.h"
@@ -85,7 +87,7 @@ void Cache::Impl::Forget(const std::vector<std::string>& keys) {
   }
 }
 
-Status Cache::Impl::WriteLinks(CatalogWriter* writer, const std::vector<PendingUses::Link>& links) {
+Status Cache::Impl::WriteLinks(CatalogWriter* writer, const PendingUses::Links& links) {
   const int64_t now_s = clock_->WallSeconds();
   for (const auto& [backtest_id, key] : links) {
     BARCACHE_ASSIGN_OR_RETURN(bool added, writer->Link(backtest_id, key, now_s));
@@ -97,12 +99,11 @@ Status Cache::Impl::WriteLinks(CatalogWriter* writer, const std::vector<PendingU
 Status Cache::Impl::Flush() {
   if (options.read_only || pending_.empty()) return Status();
   BARCACHE_ASSIGN_OR_RETURN(CatalogWriter writer, catalog->BeginWrite());
-  std::vector<PendingUses::Link> links = pending_.TakeLinks();
-  Status status = writer.ApplyTouches(pending_.Take());
-  if (status.ok()) status = WriteLinks(&writer, links);
+  PendingUses::Batch batch(&pending_);
+  Status status = writer.ApplyTouches(batch.touches());
+  if (status.ok()) status = WriteLinks(&writer, batch.links());
   if (status.ok()) status = writer.Commit();
-  pending_.Settle(status.ok());
-  if (!status.ok()) pending_.ReturnLinks(std::move(links));
+  batch.Settle(status.ok());
   return status;
 }
 
@@ -166,6 +167,24 @@ void Cache::Impl::Emit(EventBuffer events) {
 Status Cache::Impl::Close() {
   if (closed.exchange(true)) return Status();
   maintainer_.Stop();
+  Status status;
+  std::exception_ptr out_of_memory;
+  try {
+    status = WriteLast();
+    hot_tier()->Clear();
+    Emit({});                        // What background threads left.
+  } catch (const std::bad_alloc&) {  // It is closed all the same.
+    out_of_memory = std::current_exception();
+    hot_tier()->Clear();
+  }
+  recycled_.reset();
+  Failpoint("cache.closing");
+  catalog->Close();
+  if (out_of_memory != nullptr) std::rethrow_exception(out_of_memory);
+  return status;
+}
+
+Status Cache::Impl::WriteLast() {
   flights_.Close();
   Status status = Flush();
   Failpoint("cache.flushed");
@@ -175,11 +194,6 @@ Status Cache::Impl::Close() {
     if (status.ok()) status = recorded;
     Emit(std::move(events));
   }
-  hot_tier()->Clear();
-  Emit({});  // What background threads left.
-  recycled_.reset();
-  Failpoint("cache.closing");
-  catalog->Close();
   return status;
 }
 

@@ -72,6 +72,8 @@ class Cache::Impl final : public ForkParticipant {
   Status NoteUse(std::string_view key, std::string_view backtest_id);
   Status Flush();
   Status Close();
+  // What is pending, as part of Close.
+  Status WriteLast();
 
   // Says it at the end of the next call.
   void EmitLater(Event event);
@@ -121,7 +123,7 @@ class Cache::Impl final : public ForkParticipant {
   void CountUse(std::string_view key, std::string_view backtest_id);
   // Drops keys that left the cold tier.
   void Forget(const std::vector<std::string>& keys);
-  Status WriteLinks(CatalogWriter* writer, const std::vector<PendingUses::Link>& links);
+  Status WriteLinks(CatalogWriter* writer, const PendingUses::Links& links);
   Status FlushLinksIfAny();
   void Maintain();
   std::chrono::milliseconds Sweep();

@@ -1,6 +1,7 @@
 #include "cache/flight_board.h"
 
 #include <algorithm>
+#include <new>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -45,7 +46,12 @@ class FlightBoard::LeasedFlight final : public Flight {
   LeasedFlight(FlightBoard* board, std::string_view name) : board_(board), name_(name) {}
   LeasedFlight(const LeasedFlight&) = delete;
   LeasedFlight& operator=(const LeasedFlight&) = delete;
-  ~LeasedFlight() override { Land(); }
+  ~LeasedFlight() override {
+    try {
+      Land();
+    } catch (const std::bad_alloc&) {  // The lease is not renewed any more, and runs out.
+    }
+  }
 
   // Leads, or waits for who does.
   void Begin() { Take(nullptr); }
@@ -139,6 +145,22 @@ class FlightBoard::LeasedFlight final : public Flight {
   Epoch epoch_;
 };
 
+// Lets go of a lease in memory unless it was kept.
+class FlightBoard::Holding {
+ public:
+  Holding(FlightBoard* board, const std::string& token) : board_(board), token_(token) {}
+  ~Holding() {
+    if (board_ != nullptr) board_->Drop(token_);
+  }
+  Holding(const Holding&) = delete;
+  Holding& operator=(const Holding&) = delete;
+  void Keep() { board_ = nullptr; }
+
+ private:
+  FlightBoard* board_;
+  const std::string& token_;
+};
+
 FlightBoard::FlightBoard(Catalog* catalog, const Clock* clock, int64_t lease_ms, bool shared,
                          Report report)
     : catalog_(catalog),
@@ -181,11 +203,11 @@ Result<std::optional<LeaseRow>> FlightBoard::TakeUnlessHeld(const std::string& n
   row.holder = ThisProcess();
   row.expires_ns = now_ns + lease_ns_;
   BARCACHE_RETURN_IF_ERROR(writer.AddLease(row));
+  // Before the commit: a lease in the catalog that this process did not know of would last.
+  Holding holding(this, token);
+  if (!Hold(name, token)) return Status(ErrorCode::kClosed, "the cache was closed");
   BARCACHE_RETURN_IF_ERROR(writer.Commit());
-  if (!Hold(name, token)) {
-    BARCACHE_RETURN_IF_ERROR(End(name, token, nullptr));
-    return Status(ErrorCode::kClosed, "the cache was closed");
-  }
+  holding.Keep();
   renewal_.Nudge();
   return std::optional<LeaseRow>();
 }
@@ -221,18 +243,29 @@ bool FlightBoard::Drop(const std::string& token) {
 }
 
 void FlightBoard::Renew() {
+  {
+    const MutexLock lock(mutex_);
+    if (held_.empty() || Mutant("no_renewal")) return;
+  }
+  try {
+    RenewIfDue();
+  } catch (const std::bad_alloc&) {  // A later look tries again, long before a lease is past.
+  }
+  renewal_.Nudge();
+}
+
+void FlightBoard::RenewIfDue() {
+  const int64_t now_ns = clock_->MonotonicNs();
+  if (now_ns - renewed_ns_ < lease_ns_ / 3) return;
   std::map<std::string, std::string> held;
   {
     const MutexLock lock(mutex_);
     held = held_;
   }
-  if (held.empty() || Mutant("no_renewal")) return;
-  if (const int64_t now_ns = clock_->MonotonicNs(); now_ns - renewed_ns_ >= lease_ns_ / 3) {
-    const Status status = RenewAll(held);
-    if (!status.ok()) report_(held.begin()->second, status);
-    renewed_ns_ = now_ns;
-  }
-  renewal_.Nudge();
+  if (held.empty()) return;
+  const Status status = RenewAll(held);
+  renewed_ns_ = now_ns;
+  if (!status.ok()) report_(held.begin()->second, status);
 }
 
 Status FlightBoard::RenewAll(const std::map<std::string, std::string>& held) {

@@ -50,6 +50,7 @@ class FlightBoard {
 
  private:
   class LeasedFlight;
+  class Holding;
 
   // The row to wait for, or none: then the lease of that token was taken.
   Result<std::optional<LeaseRow>> TakeUnlessHeld(const std::string& name, const std::string& token,
@@ -59,6 +60,7 @@ class FlightBoard {
   bool Hold(const std::string& name, const std::string& token) BARCACHE_EXCLUDES(mutex_);
   bool Drop(const std::string& token) BARCACHE_EXCLUDES(mutex_);
   void Renew();
+  void RenewIfDue();
   Status RenewAll(const std::map<std::string, std::string>& held);
 
   Catalog* const catalog_;

@@ -5,6 +5,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <new>
 #include <vector>
 
 #include "base/test_directory.h"
@@ -245,6 +247,32 @@ TEST_F(FlightBoardTest, ACatalogThatCannotBeWrittenStopsNoFlight) {
   EXPECT_EQ(a->board->Begin("f")->state(), FlightState::kLeading);
   ASSERT_EQ(a->reported.size(), 1u);
   EXPECT_EQ(a->reported[0].code(), ErrorCode::kBusy);
+}
+
+TEST_F(FlightBoardTest, WantOfMemoryEndsNeitherTheProcessNorTheRenewals) {
+  auto a = Join();
+  auto b = Join();
+  std::atomic<int> reports{0};
+  FlightBoard board(a->catalog.get(), &clock_, 120, true, [&](std::string_view, const Status&) {
+    ++reports;
+    throw std::bad_alloc();
+  });
+  auto flight = board.Begin("f");
+  ASSERT_EQ(Rows(*b).size(), 1u);
+  const int64_t before_ns = Rows(*b)[0].expires_ns;
+  {
+    auto blocker = b->catalog->BeginWrite();
+    ASSERT_TRUE(blocker.ok());
+    clock_.Advance(60'000'000);  // Time to renew, on the board's own thread.
+    for (int i = 0; i < 10'000 && reports == 0; ++i) ::usleep(1000);
+    EXPECT_EQ(reports, 1);
+  }
+  clock_.Advance(60'000'000);
+  for (int i = 0; i < 10'000 && Rows(*b)[0].expires_ns == before_ns; ++i) ::usleep(1000);
+  EXPECT_GT(Rows(*b)[0].expires_ns, before_ns);
+  auto blocker = b->catalog->BeginWrite();
+  flight.reset();  // A destructor that could not end the lease.
+  EXPECT_GE(reports, 2);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -67,7 +68,10 @@ void Maintainer::Run() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
     if (stopping_) return;
     nudged_ = hurried_ = false;
     lock.unlock();
-    work_();
+    try {
+      work_();
+    } catch (const std::bad_alloc&) {  // The next nudge tries again.
+    }
     lock.lock();
   }
 }

@@ -20,6 +20,7 @@ namespace barcache {
 
 class Maintainer {
  public:
+  // Want of memory in `work` ends that batch only; `idle` throws nothing.
   // REQUIRES: `work` takes no lock that the caller of Stop holds, and never calls Stop.
   // As little is taken by `idle`.
   Maintainer(std::function<void()> work, std::chrono::milliseconds delay,

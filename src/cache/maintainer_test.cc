@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <future>
+#include <new>
 #include <thread>
 
 namespace barcache {
@@ -67,6 +68,20 @@ TEST(MaintainerTest, BetweenBatchesItDoesWhatIsNeverUrgent) {
   }
   EXPECT_GT(works, before);
   maintainer.Stop();
+}
+
+TEST(MaintainerTest, WantOfMemoryEndsOneBatchOnly) {
+  std::atomic<int> times{0};
+  Maintainer maintainer(
+      [&] {
+        if (++times == 1) throw std::bad_alloc();
+      },
+      milliseconds(0));
+  for (int i = 0; i < 10'000 && times < 2; ++i) {
+    maintainer.Nudge();
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  EXPECT_GE(times, 2);
 }
 
 TEST(MaintainerTest, GoesOnAfterStopAndAfterAForksLock) {

@@ -4,6 +4,9 @@
 // touches into a transaction and settles them when its outcome is known; until then Overlay
 // still counts them, so that a lookup never misses a use.
 //
+// Errors: std::bad_alloc from what records or takes, and then nothing is lost. What gives back or
+// settles needs no memory.
+//
 // Thread safety: all methods may be called from any thread; one batch is in flight at a time
 // (the catalog's writer lock sees to that).
 #pragma once
@@ -33,6 +36,28 @@ struct UseOverlay {
 class PendingUses final : public PendingTouches {
  public:
   using Link = std::pair<std::string, std::string>;  // Backtest, key.
+  using Links = std::set<Link>;
+
+  // What one flush writes: taken by the constructor, given back by the destructor unless it was
+  // settled as written.
+  class Batch {
+   public:
+    explicit Batch(PendingUses* uses) : uses_(uses), touches_(uses->Take()) {
+      links_ = uses->TakeLinks();
+    }
+    ~Batch() { Settle(false); }
+    Batch(const Batch&) = delete;
+    Batch& operator=(const Batch&) = delete;
+
+    const std::vector<Touch>& touches() const { return touches_; }
+    const Links& links() const { return links_; }
+    void Settle(bool written);
+
+   private:
+    PendingUses* uses_;
+    std::vector<Touch> touches_;
+    Links links_;
+  };
 
   void RecordTouch(std::string_view cache_key, int64_t now_s);
   // The same through the entry's own counter: a lock is taken only by its first use since the
@@ -43,9 +68,6 @@ class PendingUses final : public PendingTouches {
 
   std::vector<Touch> Take() override;
   void Settle(bool written) override;
-  std::vector<Link> TakeLinks();
-  // Puts links back that could not be written.
-  void ReturnLinks(std::vector<Link> links);
 
   bool empty() const;
   bool has_links() const;
@@ -76,16 +98,24 @@ class PendingUses final : public PendingTouches {
   };
   using UseMap = std::unordered_map<std::string, Use, Hash, std::equal_to<>>;
 
-  static void Add(UseMap* uses, std::string_view cache_key, const Use& use);
+  Links TakeLinks();
+  void ReturnLinks(Links links);
+
+  static Use& Slot(UseMap* uses, std::string_view cache_key);
+  static void Add(const Use& use, Use* sum);
   // Moves what the counters of hot entries hold into pending_.
   void CollectHotTouches() BARCACHE_REQUIRES(mutex_);
+  // Moves pending_ into taken_.
+  void TakePending() BARCACHE_REQUIRES(mutex_);
+  bool in_flight() const BARCACHE_REQUIRES(mutex_) { return InFlight(version_); }
 
   mutable Mutex mutex_;
   UseMap pending_ BARCACHE_GUARDED_BY(mutex_);
-  UseMap in_flight_ BARCACHE_GUARDED_BY(mutex_);
+  // In flight, or, while nothing is, left over from a batch that was not written.
+  UseMap taken_ BARCACHE_GUARDED_BY(mutex_);
   std::vector<std::pair<std::string, std::shared_ptr<UseCounter>>> hot_
       BARCACHE_GUARDED_BY(mutex_);  // Counters that are not zero.
-  std::set<Link> links_ BARCACHE_GUARDED_BY(mutex_);
+  Links links_ BARCACHE_GUARDED_BY(mutex_);
   std::atomic<uint64_t> next_order_{0};
   uint64_t version_ BARCACHE_GUARDED_BY(mutex_) = 0;
 };

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -36,6 +37,40 @@ TEST(PendingUsesTest, WhatCouldNotBeWrittenStays) {
   EXPECT_FALSE(PendingUses::InFlight(uses.version()));
   EXPECT_EQ(uses.Overlay("a").count, 2);
   EXPECT_EQ(uses.Take()[0].count, 2);
+}
+
+TEST(PendingUsesTest, ABatchThatIsNotSettledGivesBackUsesAndLinks) {
+  PendingUses uses;
+  uses.RecordTouch("a", 10);
+  uses.RecordLink("bt", "a");
+  try {
+    const PendingUses::Batch batch(&uses);
+    EXPECT_EQ(batch.touches().size(), 1u);
+    EXPECT_EQ(batch.links().size(), 1u);
+    EXPECT_FALSE(uses.has_links());
+    throw std::bad_alloc();
+  } catch (const std::bad_alloc&) {
+  }
+  EXPECT_FALSE(PendingUses::InFlight(uses.version())) << "a look-up would wait for it";
+  EXPECT_EQ(uses.Overlay("a").count, 1);
+  EXPECT_TRUE(uses.has_links());
+  PendingUses::Batch batch(&uses);
+  EXPECT_EQ(batch.touches()[0].count, 1);
+  batch.Settle(true);
+  EXPECT_TRUE(uses.empty());
+}
+
+TEST(PendingUsesTest, WhatWasNotWrittenIsForgottenWithItsKey) {
+  PendingUses uses;
+  uses.RecordTouch("a", 10);
+  uses.RecordTouch("b", 11);
+  static_cast<void>(uses.Take());
+  uses.Settle(false);
+  uses.Forget("a");
+  EXPECT_EQ(uses.Overlay("a").count, 0);
+  EXPECT_EQ(uses.Overlay("b").count, 1);
+  uses.Clear();
+  EXPECT_TRUE(uses.empty());
 }
 
 TEST(PendingUsesTest, HotCountersAreCollectedOnce) {

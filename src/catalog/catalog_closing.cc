@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <new>
 
 #include "base/failpoint.h"
 #include "base/file_system.h"
@@ -81,15 +82,21 @@ void Catalog::Close() {
   if (impl.epochs == nullptr || log.st_size == 0) return;
   const Result<bool> locked = impl.epochs->TryLock();
   if (!locked.ok() || !*locked) return;  // Somebody else is there, and will be the last.
-  if (impl.CheckIdentity().ok() && impl.EnsureWriter().ok()) {
-    // Only a connection that could write has read the log for sure.
-    impl.writer->set_busy_timeout_ms(0);
-    if (impl.writer->Execute("BEGIN IMMEDIATE").ok() && impl.writer->Execute("ROLLBACK").ok()) {
-      impl.writer->CheckpointOnClose();
-    }
-    impl.writer.reset();
+  try {
+    impl.CheckpointAlone();
+  } catch (const std::bad_alloc&) {  // The log stays: whoever opens next reads it.
   }
+  impl.writer.reset();
   impl.epochs->Unlock();
+}
+
+void Catalog::Impl::CheckpointAlone() {
+  if (!CheckIdentity().ok() || !EnsureWriter().ok()) return;
+  // Only a connection that could write has read the log for sure.
+  writer->set_busy_timeout_ms(0);
+  if (writer->Execute("BEGIN IMMEDIATE").ok() && writer->Execute("ROLLBACK").ok()) {
+    writer->CheckpointOnClose();
+  }
 }
 
 }  // namespace barcache

@@ -52,6 +52,8 @@ struct Catalog::Impl {
   Result<ReaderPool::Lease> TakeReader();
   // Closes every connection; each is opened again when it is needed. Waits for running queries.
   void CloseConnections() BARCACHE_REQUIRES(write_mutex);
+  // Moves the log into the database if nobody writes. REQUIRES: the writers' lock of `epochs`.
+  void CheckpointAlone() BARCACHE_REQUIRES(write_mutex);
   // Begins a transaction on the writer's connection and reads foreign_changes.
   Status BeginTransaction(State* state) BARCACHE_REQUIRES(write_mutex);
   // The file that was opened: device and inode.

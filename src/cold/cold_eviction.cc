@@ -7,6 +7,7 @@
 #include "cold/cold_tier.h"
 #include "cold/evict_rows.h"
 #include "cold/touches_once.h"
+#include "cold/unnamed_files.h"
 
 namespace barcache {
 namespace {
@@ -39,7 +40,8 @@ Result<std::optional<Event>> Refuse(CatalogWriter* writer, const NewEntry& entry
 
 Result<WriteOutcomes> ColdTier::Commit(const std::vector<WriteRequest>& requests,
                                        const std::vector<NewEntry>& entries,
-                                       const WriteLimits& limits, EventBuffer* events) {
+                                       const WriteLimits& limits, UnnamedFiles* files,
+                                       EventBuffer* events) {
   WriteOutcomes result;
   if (requests.empty()) return result;
   std::vector<std::pair<std::string, std::string>> leftovers;  // Key, file.
@@ -93,6 +95,7 @@ Result<WriteOutcomes> ColdTier::Commit(const std::vector<WriteRequest>& requests
     static_cast<void>(Unlink(eviction.victims, events));
   }
   const Status committed = writer.Commit();
+  if (committed.ok()) files->Keep();
   touches.Settle(committed.ok());
   BARCACHE_RETURN_IF_ERROR(committed);
   for (const auto& [key, path] : leftovers) UnlinkOwned(key, path, events);
@@ -101,12 +104,13 @@ Result<WriteOutcomes> ColdTier::Commit(const std::vector<WriteRequest>& requests
 }
 
 Result<std::vector<std::string>> ColdTier::Evict(int64_t capacity_bytes, EvictionPolicy policy,
-                                                 PendingTouches* touches, EventBuffer* events) {
+                                                 PendingTouches* pending, EventBuffer* events) {
+  TouchesOnce touches(pending);
   BARCACHE_ASSIGN_OR_RETURN(CatalogWriter writer, catalog_->BeginWrite());
   BARCACHE_ASSIGN_OR_RETURN(const Eviction eviction,
-                            EvictRows(&writer, {policy, capacity_bytes}, "", touches, events));
+                            EvictRows(&writer, {policy, capacity_bytes}, "", &touches, events));
   const Status committed = writer.Commit();
-  if (eviction.took_touches) touches->Settle(committed.ok());
+  touches.Settle(committed.ok());
   BARCACHE_RETURN_IF_ERROR(committed);
   return Unlink(eviction.victims, events);
 }

@@ -6,11 +6,13 @@
 #include "cold/cold_tier.h"
 #include "cold/evict_rows.h"
 #include "cold/touches_once.h"
+#include "cold/unnamed_files.h"
 
 namespace barcache {
 
 Result<MergeOutcome> ColdTier::CommitMerge(const MergeRequest& request, const NewEntry& entry,
-                                           const WriteLimits& limits, EventBuffer* events) {
+                                           const WriteLimits& limits, UnnamedFiles* files,
+                                           EventBuffer* events) {
   TouchesOnce touches(limits.touches);
   BARCACHE_ASSIGN_OR_RETURN(CatalogWriter writer, catalog_->BeginWrite());
   BARCACHE_RETURN_IF_ERROR(RequireFile(entry));
@@ -30,25 +32,26 @@ Result<MergeOutcome> ColdTier::CommitMerge(const MergeRequest& request, const Ne
                             EvictRows(&writer, {limits.policy, limits.capacity_bytes},
                                       entry.cache_key, &touches, events));
   const Status committed = writer.Commit();
+  if (committed.ok()) files->Keep();
   touches.Settle(committed.ok());
   BARCACHE_RETURN_IF_ERROR(committed);
-  MergeOutcome outcome{true, entry.size_bytes, Unlink(eviction.victims, events)};
   for (const EntryInfo& input : request.inputs) {
     UnlinkOwned(input.cache_key, input.parquet_path, events);
-    outcome.gone_keys.push_back(input.cache_key);
   }
+  MergeOutcome outcome{true, entry.size_bytes, Unlink(eviction.victims, events)};
+  for (const EntryInfo& input : request.inputs) outcome.gone_keys.push_back(input.cache_key);
   return outcome;
 }
 
 Result<MergeOutcome> ColdTier::Merge(const MergeRequest& request, const WriteLimits& limits,
                                      EventBuffer* events) {
-  BARCACHE_ASSIGN_OR_RETURN(const NewEntry entry, WriteEntryFile(request.written, NextGeneration(0),
-                                                                 limits.capacity_bytes));
-  if (entry.parquet_path.empty()) return MergeOutcome{};
+  std::vector<NewEntry> entries(1);
+  UnnamedFiles files(directory_, entries);
+  BARCACHE_ASSIGN_OR_RETURN(
+      entries[0], WriteEntryFile(request.written, NextGeneration(0), limits.capacity_bytes));
+  if (entries[0].parquet_path.empty()) return MergeOutcome{};
   Failpoint("merge.written");
-  auto outcome = CommitMerge(request, entry, limits, events);
-  if (!outcome.ok() || !outcome->merged) RemoveFilesOf({entry});
-  return outcome;
+  return CommitMerge(request, entries[0], limits, &files, events);
 }
 
 }  // namespace barcache

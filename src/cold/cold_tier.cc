@@ -1,6 +1,7 @@
 #include "cold/cold_tier.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "barcache/cache_key.h"
@@ -137,23 +138,26 @@ Result<std::vector<std::string>> ColdTier::EraseUnusedSince(int64_t before_s, Ev
 
 std::vector<std::string> ColdTier::Unlink(const std::vector<Victim>& victims,
                                           EventBuffer* events) const {
-  std::vector<std::string> keys;
-  keys.reserve(victims.size());
   for (const Victim& victim : victims) {
     UnlinkOwned(victim.cache_key, victim.parquet_path, events);
-    keys.push_back(victim.cache_key);
   }
+  std::vector<std::string> keys;
+  keys.reserve(victims.size());
+  for (const Victim& victim : victims) keys.push_back(victim.cache_key);
   return keys;
 }
 
 void ColdTier::UnlinkOwned(const std::string& cache_key, const std::string& path,
                            EventBuffer* events) const {
-  if (!FileBelongsToKey(cache_key, path)) return;
-  if (const uint64_t inherited_before = inherited_before_; inherited_before != 0) {
-    EntryFileNameParts parts;
-    if (!ParseEntryFileName(path, &parts) || parts.generation < inherited_before) return;
+  try {
+    if (!FileBelongsToKey(cache_key, path)) return;
+    if (const uint64_t inherited_before = inherited_before_; inherited_before != 0) {
+      EntryFileNameParts parts;
+      if (!ParseEntryFileName(path, &parts) || parts.generation < inherited_before) return;
+    }
+    if (directory_.RemoveFile(path).ok()) events->push_back(FileDeleted(cache_key, path));
+  } catch (const std::bad_alloc&) {  // The row is gone: what its file is now, goes by itself.
   }
-  if (directory_.RemoveFile(path).ok()) events->push_back(FileDeleted(cache_key, path));
 }
 
 }  // namespace barcache

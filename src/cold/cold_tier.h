@@ -52,8 +52,9 @@ struct ColdHit {
   uint64_t stamp_generation = 0;
 };
 
-class ColdScan;  // cold/cold_scan.h
-struct Origin;   // cold/orphan.h
+class ColdScan;      // cold/cold_scan.h
+class UnnamedFiles;  // cold/unnamed_files.h
+struct Origin;       // cold/orphan.h
 
 // A scan, and a frame of its exact schema without rows.
 struct ColdScanHit {
@@ -181,14 +182,14 @@ class ColdTier {
                                   int64_t capacity_bytes);
   Result<std::vector<NewEntry>> WriteEntryFiles(const std::vector<WriteRequest>& requests,
                                                 int64_t capacity_bytes);
-  void RemoveFilesOf(const std::vector<NewEntry>& entries);
   // kIo if the file of a put that took long is gone.
   Status RequireFile(const NewEntry& entry) const;
   Result<WriteOutcomes> Commit(const std::vector<WriteRequest>& requests,
                                const std::vector<NewEntry>& entries, const WriteLimits& limits,
-                               EventBuffer* events);
+                               UnnamedFiles* files, EventBuffer* events);
   Result<MergeOutcome> CommitMerge(const MergeRequest& request, const NewEntry& entry,
-                                   const WriteLimits& limits, EventBuffer* events);
+                                   const WriteLimits& limits, UnnamedFiles* files,
+                                   EventBuffer* events);
   std::vector<std::string> Unlink(const std::vector<Victim>& victims, EventBuffer* events) const;
   void UnlinkOwned(const std::string& cache_key, const std::string& path,
                    EventBuffer* events) const;

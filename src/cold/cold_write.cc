@@ -1,6 +1,7 @@
 // ColdTier: from frames to files and rows.
 
 #include <mutex>
+#include <new>
 #include <utility>
 
 #include "barcache/cache_key.h"
@@ -8,8 +9,20 @@
 #include "cold/cold_tier.h"
 #include "cold/entry_stamp.h"
 #include "cold/hash_beside.h"
+#include "cold/unnamed_files.h"
 
 namespace barcache {
+
+UnnamedFiles::~UnnamedFiles() {
+  if (entries_ == nullptr) return;
+  for (const NewEntry& entry : *entries_) {
+    if (entry.parquet_path.empty()) continue;
+    try {
+      (void)directory_.RemoveFile(entry.parquet_path);
+    } catch (const std::bad_alloc&) {  // Of the message that it could not be removed.
+    }
+  }
+}
 
 Result<NewEntry> ColdTier::WriteEntryFile(const WriteRequest& request, uint64_t generation,
                                           int64_t capacity_bytes) {
@@ -35,6 +48,7 @@ Result<NewEntry> ColdTier::WriteEntryFile(const WriteRequest& request, uint64_t 
   entry.request_json = stamp.request_json;
   entry.now_s = now_s;
   entry.fetch_cost = request.fetch_cost_s;
+  entry.checksum.reserve(2 * sizeof(Sha256Digest));  // Once there is a file, nothing may throw.
   if (entry.size_bytes > capacity_bytes) return entry;
 
   const bool durable = options_.durability == Durability::kFull;
@@ -45,8 +59,9 @@ Result<NewEntry> ColdTier::WriteEntryFile(const WriteRequest& request, uint64_t 
                               directory_.WriteFileAtomically(name, bytes.bytes(), durable));
   } else {
     // Renaming would cost a third of writing it. No row names the file before it is whole.
-    entry.parquet_path = name();
-    BARCACHE_RETURN_IF_ERROR(directory_.CreateFile(entry.parquet_path, bytes.bytes(), durable));
+    std::string path = name();
+    BARCACHE_RETURN_IF_ERROR(directory_.CreateFile(path, bytes.bytes(), durable));
+    entry.parquet_path = std::move(path);
   }
   entry.checksum = hash.Hex();
   return entry;
@@ -55,6 +70,7 @@ Result<NewEntry> ColdTier::WriteEntryFile(const WriteRequest& request, uint64_t 
 Result<std::vector<NewEntry>> ColdTier::WriteEntryFiles(const std::vector<WriteRequest>& requests,
                                                         int64_t capacity_bytes) {
   std::vector<NewEntry> entries(requests.size());
+  UnnamedFiles files(directory_, entries);
   // In the order of the requests: of two puts of one key the later one stands.
   std::vector<uint64_t> generations;
   for (size_t i = 0; i < requests.size(); ++i) generations.push_back(NextGeneration(0));
@@ -71,20 +87,16 @@ Result<std::vector<NewEntry>> ColdTier::WriteEntryFiles(const std::vector<WriteR
     if (failure.ok()) failure = entry.status();
   });
   batch.Join();
-  if (failure.ok()) return entries;
-  RemoveFilesOf(entries);
-  return failure;
-}
-
-void ColdTier::RemoveFilesOf(const std::vector<NewEntry>& entries) {
-  for (const NewEntry& entry : entries) {
-    if (!entry.parquet_path.empty()) (void)directory_.RemoveFile(entry.parquet_path);
-  }
+  BARCACHE_RETURN_IF_ERROR(failure);
+  files.Keep();
+  return entries;
 }
 
 Result<WriteOutcomes> ColdTier::Write(const std::vector<WriteRequest>& requests,
                                       const WriteLimits& limits, EventBuffer* events) {
   std::vector<NewEntry> entries;
+  entries.reserve(requests.size());
+  UnnamedFiles files(directory_, entries);
   if (requests.size() == 1) {
     BARCACHE_ASSIGN_OR_RETURN(
         NewEntry entry, WriteEntryFile(requests.front(), NextGeneration(0), limits.capacity_bytes));
@@ -92,9 +104,7 @@ Result<WriteOutcomes> ColdTier::Write(const std::vector<WriteRequest>& requests,
   } else {
     BARCACHE_ASSIGN_OR_RETURN(entries, WriteEntryFiles(requests, limits.capacity_bytes));
   }
-  auto outcomes = Commit(requests, entries, limits, events);
-  if (!outcomes.ok()) RemoveFilesOf(entries);  // No row speaks of them.
-  return outcomes;
+  return Commit(requests, entries, limits, &files, events);
 }
 
 }  // namespace barcache

@@ -191,7 +191,6 @@ Result<Eviction> EvictRows(CatalogWriter* writer, const EvictionRule& rule,
   events->push_back(EvictionTriggered(totals.size_bytes, rule.capacity_bytes));
   Status status;
   if (touches != nullptr && !Mutant("victims_without_touches")) {
-    eviction.took_touches = true;
     status = writer->ApplyTouches(touches->Take());
   }
   if (status.ok()) {
@@ -200,9 +199,8 @@ Result<Eviction> EvictRows(CatalogWriter* writer, const EvictionRule& rule,
         &eviction, events};
     status = EvictByPlan(plan, &run);
   }
-  if (status.ok()) return eviction;
-  if (eviction.took_touches) touches->Settle(false);
-  return status;
+  if (!status.ok()) return status;
+  return eviction;
 }
 
 }  // namespace barcache

@@ -21,11 +21,10 @@ struct EvictionRule {
 
 struct Eviction {
   std::vector<Victim> victims;
-  bool took_touches = false;  // To be settled once the transaction is over.
 };
 
 // Pending touches come first, so that the order of use is true. `except_key` stays: it is what
-// the room is made for. On error `touches` are settled already.
+// the room is made for. `touches` are the caller's to settle, once the transaction is over.
 Result<Eviction> EvictRows(CatalogWriter* writer, const EvictionRule& rule,
                            std::string_view except_key, PendingTouches* touches,
                            EventBuffer* events);

@@ -4,8 +4,8 @@
 // standard library's all pass here on their way to the C library. Which errno a kind stands for
 // and which calls belong to it: the table there.
 //
-// Thread safety: Arm and Disarm by one thread; calls of every thread are counted, but memory is
-// refused only to the thread that armed.
+// Thread safety: Arm and Disarm by one thread; calls of every thread are counted, but "malloc" only
+// those of the thread that armed, "malloc-elsewhere" only those of all others.
 #pragma once
 
 #include <string>

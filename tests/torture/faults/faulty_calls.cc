@@ -35,10 +35,11 @@ enum Call : unsigned {
   kRemove = 128,
   kMap = 256,
   kLock = 512,
-  kMemory = 1024,
+  kMemory = 1024,  // Taken by the thread that armed; by another: kMemoryElsewhere.
   kSql = 2048,
   kClose = 4096,
   kLook = 8192,  // fstat.
+  kMemoryElsewhere = 16384,
 };
 
 struct Kind {
@@ -55,6 +56,8 @@ constexpr Kind kKinds[] = {
     {"enomem", kMap | kOpen, ENOMEM},
     {"erofs", kCreate | kName | kRemove | kSize, EROFS},
     {"eacces", kCreate | kOpen | kName | kRemove, EACCES},
+    {"malloc", kMemory, ENOMEM},
+    {"malloc-elsewhere", kMemoryElsewhere, ENOMEM},
     {"enolck", kLock, ENOLCK},
     {"busy", kLock, EAGAIN},
     {"sql-busy", kSql, SQLITE_BUSY},
@@ -79,7 +82,6 @@ thread_local bool t_armed = false;
 int ErrorOf(unsigned call) {
   const Kind* kind = g_kind.load(std::memory_order_acquire);
   if (kind == nullptr || (kind->calls & call) == 0) return 0;
-  if ((call & kMemory) != 0 && !t_armed) return 0;
   const long number = g_calls.fetch_add(1) + 1;
   const long nth = g_nth.load();
   const bool fails = nth > 0 && (number == nth || (g_persistent && number > nth));
@@ -95,6 +97,8 @@ bool Fails(unsigned call) {
   if (error != 0) errno = error;
   return error != 0;
 }
+
+unsigned MemoryCall() { return t_armed ? kMemory : kMemoryElsewhere; }
 
 template <typename Function>
 Function* Next(const char* name) {
@@ -254,15 +258,24 @@ void* __libc_calloc(size_t count, size_t size);        // NOLINT
 void* __libc_realloc(void* memory, size_t size);       // NOLINT
 void* __libc_memalign(size_t alignment, size_t size);  // NOLINT
 }
-BARCACHE_CALL void* malloc(size_t size) { return Fails(kMemory) ? nullptr : __libc_malloc(size); }
+BARCACHE_CALL void* malloc(size_t size) {
+  return Fails(MemoryCall()) ? nullptr : __libc_malloc(size);
+}
 BARCACHE_CALL void* calloc(size_t count, size_t size) {
-  return Fails(kMemory) ? nullptr : __libc_calloc(count, size);
+  return Fails(MemoryCall()) ? nullptr : __libc_calloc(count, size);
 }
 BARCACHE_CALL void* realloc(void* memory, size_t size) {
-  return Fails(kMemory) ? nullptr : __libc_realloc(memory, size);
+  return Fails(MemoryCall()) ? nullptr : __libc_realloc(memory, size);
 }
 BARCACHE_CALL void* aligned_alloc(size_t alignment, size_t size) {
-  return Fails(kMemory) ? nullptr : __libc_memalign(alignment, size);
+  return Fails(MemoryCall()) ? nullptr : __libc_memalign(alignment, size);
+}
+// It returns the error.
+BARCACHE_CALL int posix_memalign(void** memory, size_t alignment, size_t size) {
+  const int error = ErrorOf(MemoryCall());
+  if (error != 0) return error;
+  *memory = __libc_memalign(alignment, size);
+  return *memory != nullptr ? 0 : ENOMEM;
 }
 
 // --- SQLite --------------------------------------------------------------------------------

@@ -7,13 +7,23 @@
 //       A trial for each call of that kind that the operation makes, twice: that call fails alone,
 //       or it and all after it. With more calls than --most a sample of them. --nth N: that one.
 //
-// Each trial is announced on stdout before it begins ("trial 17 once"), so that whoever runs this
-// knows which one ended the process; then "broken ..." lines; at the end "trials N faults N".
+// Each trial is a process of its own. It is announced on stdout before it begins ("trial 17 once");
+// then "broken ..." lines; at the end "trials N faults N".
 // Exit code 0: nothing broken, 1: something, 2: could not run.
 
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <map>
+#include <new>
 #include <random>
 #include <string>
 
@@ -22,6 +32,9 @@
 
 namespace barcache::torture {
 namespace {
+
+constexpr long kCallsElsewhere = 30;
+constexpr unsigned kHangsAfterSeconds = 60;
 
 using Options = std::map<std::string, std::string>;
 
@@ -50,29 +63,86 @@ std::vector<long> Chosen(long calls, long most, unsigned seed) {
   return chosen;
 }
 
+// Runs work in a child, which then ends without any clean-up; "" or how it ended otherwise. A
+// process of its own meets each fault as if it were its first call.
+std::string RunApart(const std::function<void()>& work) {
+  std::fflush(stdout);
+  const pid_t parent = ::getpid();
+  const pid_t child = ::fork();
+  if (child < 0) return "could not fork";
+  if (child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != parent) ::_exit(1);
+    ::alarm(kHangsAfterSeconds);
+    work();
+    std::fflush(stdout);
+    ::_exit(0);
+  }
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (status == 0) return "";
+  if (WIFSIGNALED(status)) return "ended by signal " + std::to_string(WTERMSIG(status));
+  return "ended with exit code " + std::to_string(WEXITSTATUS(status));
+}
+
+// What a child leaves to its parent.
+struct Counts {
+  long calls = 0;
+  long failed = 0;
+  bool broken = false;
+};
+
+class Shared {
+ public:
+  Shared() {
+    void* memory =
+        ::mmap(nullptr, sizeof(Counts), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) std::abort();
+    counts_ = new (memory) Counts;
+  }
+  Shared(const Shared&) = delete;
+  Shared& operator=(const Shared&) = delete;
+  ~Shared() { ::munmap(counts_, sizeof(Counts)); }
+  Counts& operator*() const { return *counts_; }
+  Counts* operator->() const { return counts_; }
+
+ private:
+  Counts* counts_;
+};
+
 int RunAll(const Options& options, const Operation& operation) {
   const std::string kind = Text(options, "kind", "");
   const Prepared prepared(Text(options, "place", "/tmp"));
+  const std::string why = RunApart([&] { prepared.Make(); });
+  if (!why.empty()) {
+    std::fprintf(stderr, "failing-calls: preparing %s\n", why.c_str());
+    return 2;
+  }
   const long only = Number(options, "nth", 0);
   long trials = 0;
   long faults = 0;
   bool broken = false;
   const auto run = [&](long nth, bool persistent) {
     std::printf("trial %ld %s\n", nth, persistent ? "persistent" : "once");
-    std::fflush(stdout);
-    const TrialResult result = RunTrial(prepared, operation, kind, nth, persistent);
-    for (const std::string& text : result.broken) {
-      std::printf("broken %s\n", text.c_str());
-      broken = true;
-    }
+    const Shared counts;
+    const std::string end = RunApart([&] {
+      const TrialResult result = RunTrial(prepared, operation, kind, nth, persistent);
+      for (const std::string& text : result.broken) std::printf("broken %s\n", text.c_str());
+      *counts = {result.calls, result.failed, !result.broken.empty()};
+    });
+    if (!end.empty()) std::printf("broken the process %s\n", end.c_str());
+    broken = broken || counts->broken || !end.empty();
     trials += nth > 0 ? 1 : 0;
-    faults += result.failed;
-    return result.calls;
+    faults += counts->failed;
+    return counts->calls;
   };
   if (only > 0) {
     run(only, Number(options, "persistent", 0) != 0);
   } else {
-    const long calls = run(0, false);
+    long calls = run(0, false);
+    // Whether another thread was free to help is chance.
+    if (kind == "malloc-elsewhere") calls = std::max(calls, kCallsElsewhere);
     const auto seed = static_cast<unsigned>(Number(options, "seed", 1));
     for (const bool persistent : {false, true}) {
       const long most = std::max(1L, Number(options, "most", 1'000'000));

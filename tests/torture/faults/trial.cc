@@ -1,11 +1,16 @@
 // One trial. See trial.h.
 #include "torture/faults/trial.h"
 
-#include <dirent.h>
+#include <sys/stat.h>
 
+#include <algorithm>
+#include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <new>
 #include <set>
+#include <sstream>
+#include <thread>
 
 #include "frame/sample_frame.h"
 #include "torture/faults/fault.h"
@@ -13,6 +18,8 @@
 namespace barcache::torture {
 namespace {
 
+constexpr int64_t kLeaseMs = 300;
+constexpr int kMostLockMs = 5000;
 constexpr int64_t kBusyTimeoutMs = 20;  // A lock that never comes is waited for this long.
 
 CacheOptions OptionsIn(const std::string& directory, const Operation& operation) {
@@ -21,8 +28,14 @@ CacheOptions OptionsIn(const std::string& directory, const Operation& operation)
   options.cache_directory = directory + "/cache";
   options.busy_timeout_ms = kBusyTimeoutMs;
   options.record_on_close = false;
+  options.lease_ms = kLeaseMs;
   if (operation.configure) operation.configure(&options);
   return options;
+}
+
+bool Holds(const Values& values, const std::string& key, int64_t value) {
+  const auto known = values.find(key);
+  return known != values.end() && known->second == value;
 }
 
 // The put that the frame is of; -1: it is no whole frame of any.
@@ -43,12 +56,38 @@ int64_t ValueOf(const Frame& frame) {
   return value;
 }
 
-int64_t OpenDescriptors() {
-  int64_t count = 0;
-  DIR* directory = ::opendir("/proc/self/fd");
-  while (::readdir(directory) != nullptr) ++count;
-  ::closedir(directory);
-  return count;
+// Locks of files in the directory that somebody still has, beside those that say that a database
+// is open.
+int64_t HeldLocks(const std::string& directory) {
+  std::map<std::string, bool> inodes;  // Whether it is the index of a log.
+  for (const auto& item : std::filesystem::directory_iterator(directory)) {
+    struct stat status = {};
+    if (::stat(item.path().c_str(), &status) != 0) continue;
+    inodes[std::to_string(status.st_ino)] = item.path().string().ends_with("-shm");
+  }
+  int64_t held = 0;
+  std::ifstream locks("/proc/locks");
+  for (std::string line; std::getline(locks, line);) {
+    std::istringstream words(line);
+    std::string number, family, kind, how, pid, file, first, last;
+    words >> number >> family >> kind >> how >> pid >> file >> first >> last;
+    const auto inode = inodes.find(file.substr(file.rfind(':') + 1));
+    if (inode == inodes.end()) continue;
+    // Of the log's index readers hold the byte 128 as long as they have it open.
+    held += how == "WRITE" || (inode->second && first != "128") ? 1 : 0;
+  }
+  return held;
+}
+
+// Where each descriptor of this process leads.
+std::multiset<std::string> OpenDescriptors() {
+  std::multiset<std::string> open;
+  for (const auto& item : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;  // The one that lists them.
+    const auto target = std::filesystem::read_symlink(item.path(), gone);
+    if (!gone && !target.string().starts_with("/proc/")) open.insert(target);
+  }
+  return open;
 }
 
 class Trial {
@@ -66,24 +105,29 @@ class Trial {
   }
 
   TrialResult Run() {
-    const int64_t descriptors = OpenDescriptors();
+    const auto descriptors = OpenDescriptors();
     {
       std::unique_ptr<Cache> cache;
       if (operation_.run) cache = OpenOrSay();
       if (operation_.run && cache == nullptr) return result_;
+      if (operation_.before && !operation_.before(cache.get()).ok()) Break("could not begin");
       const Status status = Guarded(&cache);
       result_.calls = report_.calls;
       result_.failed = report_.failed;
       Judge(status);
+      if (cache != nullptr && cache->closed()) CompareDescriptors(descriptors, "closed");
+      LookForLocks();
       if (cache != nullptr && !cache->closed()) LookInside(cache.get(), status);
     }
-    if (OpenDescriptors() != descriptors) Break("a descriptor was left open");
+    CompareDescriptors(descriptors, "gone");
     LookAtFiles();
     LookAfresh();
     return result_;
   }
 
  private:
+  bool is_memory() const { return kind_.starts_with("malloc"); }
+
   void Break(const std::string& what) { result_.broken.push_back(what); }
 
   std::unique_ptr<Cache> OpenOrSay() {
@@ -125,7 +169,10 @@ class Trial {
     if (status.code() == ErrorCode::kCatalogCorrupt && !damage)
       Break("no damage was there: " + text);
     if (status.code() == ErrorCode::kNotACatalog && !damage) Break("the catalog is ours: " + text);
-    if (kind_ == "malloc") return;
+    if (is_memory()) {
+      if (status.code() != ErrorCode::kOutOfMemory) Break("not said to be memory: " + text);
+      return;
+    }
     if (status.code() == ErrorCode::kOutOfMemory && status.message() == "std::bad_alloc") {
       Break("an exception for a failing call");
     }
@@ -157,8 +204,7 @@ class Trial {
     const bool unchanged = !done_ && seen == before_;
     bool kept = operation_.may_lose;
     for (const auto& [key, value] : seen) {
-      const auto known = before_.find(key);
-      kept = kept && known != before_.end() && known->second == value;
+      kept = kept && (Holds(before_, key, value) || Holds(operation_.after, key, value));
     }
     if (complete || unchanged || kept) return;
     std::string text = where + (done_ ? " after success:" : " after an error:");
@@ -166,7 +212,32 @@ class Trial {
     Break(text);
   }
 
+  void CompareDescriptors(const std::multiset<std::string>& before, const std::string& when) {
+    std::vector<std::string> left;
+    std::ranges::set_difference(OpenDescriptors(), before, std::back_inserter(left));
+    // The directory and the counters are held as long as there is a cache to ask.
+    const auto stays = [&](const std::string& target) {
+      return when == "closed" && (target.ends_with("/cache") || target.ends_with("-barcache"));
+    };
+    std::erase_if(left, stays);
+    for (const std::string& target : left) Break("open when the cache is " + when + ": " + target);
+  }
+
+  // Those of the thread that writes uses go by themselves.
+  void LookForLocks() {
+    for (int turn = 0; HeldLocks(directory_) > 0; ++turn) {
+      if (turn == kMostLockMs) return Break("a lock was kept");
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+
   void LookInside(Cache* cache, const Status& status) {
+    for (const auto& [key, value] : operation_.linked_to[0] == '\0' ? Values() : before_) {
+      auto backtests = cache->BacktestsOf(key);
+      if (!backtests.ok()) Break("backtests: " + backtests.status().ToString());
+      if (backtests.ok() && std::ranges::find(*backtests, operation_.linked_to) == backtests->end())
+        Break("the link of " + key + " is lost");
+    }
     const auto seen = ReadAll(cache);
     if (seen) Compare("the same cache", *seen);
     if (cache->options().read_only) return;
@@ -177,9 +248,15 @@ class Trial {
     static_cast<void>(status);
   }
 
+  // What could not be removed then is removed later, as after a kill: that may be for want of the
+  // memory that removing what was replaced takes.
+  bool removes_later(const std::optional<Values>& seen) const {
+    const bool replaced = seen == operation_.after || operation_.may_lose;
+    return report_.failed_removal || (is_memory() && replaced);
+  }
+
   void LookAtFiles() {
-    // What could not be removed then is removed later, as after a kill.
-    if (report_.failed_removal || kind_ == "malloc") return;
+    if (report_.failed_removal) return;
     for (const auto& item : std::filesystem::recursive_directory_iterator(directory_)) {
       const std::string name = item.path().filename().string();
       const bool draft = name.starts_with(".tmp-") || name.find(".new-") != std::string::npos;
@@ -198,7 +275,7 @@ class Trial {
       Break("check: " + report.status().ToString());
     } else if (!report->clean()) {
       Break("check found something");
-    } else if (!report_.failed_removal && kind_ != "malloc") {
+    } else if (!removes_later(seen)) {
       CountFiles(cache.get());
     }
     if (!operation_.run || cache->options().read_only) return;

@@ -23,24 +23,29 @@ struct Operation {
   std::function<void(const std::string& directory)> damage;
   // Options beside the paths.
   std::function<void(CacheOptions*)> configure;
+  // On the open cache, while nothing fails yet; may be empty.
+  std::function<Status(Cache*)> before;
   // Works on an open cache; empty: the operation is the opening itself.
   std::function<Status(Cache*)> run;
   // What the keys hold when it is done.
   Values after;
   // Entries may leave, whatever the outcome (eviction).
   bool may_lose = false;
+  // Not "": every key is linked to this backtest, whatever the outcome.
+  const char* linked_to = "";
 };
 
 const std::vector<Operation>& Operations();
 Values PreparedValues();
 
-// A folder that holds a closed cache with PreparedValues, to be copied for each trial.
+// A folder for a closed cache with PreparedValues, to be copied for each trial.
 class Prepared {
  public:
   explicit Prepared(std::string place);
   ~Prepared();
   Prepared(const Prepared&) = delete;
   Prepared& operator=(const Prepared&) = delete;
+  void Make() const;
   // Replaces `directory` by a copy.
   void CopyTo(const std::string& directory) const;
   const std::string& place() const { return place_; }
