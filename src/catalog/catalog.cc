@@ -44,6 +44,13 @@ bool HasLog(const std::string& path) {
   return stat((path + "-wal").c_str(), &status) == 0 && status.st_size > 0;
 }
 
+// Whether somebody may have the database open: who has, has made the first part of its log's index.
+bool HasIndex(const std::string& path) {
+  constexpr off_t kFirstPartBytes = 32 * 1024;
+  struct stat status{};
+  return stat((path + "-shm").c_str(), &status) == 0 && status.st_size >= kFirstPartBytes;
+}
+
 // Runs "PRAGMA journal_mode=WAL", which SQLite does not wait for by itself.
 Status SwitchToWal(SqliteConnection* connection, int64_t busy_timeout_ms) {
   // By the clock: an attempt may wait for a whole time-out by itself.
@@ -256,8 +263,9 @@ Status Catalog::Impl::AdoptSchema(SqliteConnection* connection) {
 }
 
 // Where nothing can be written SQLite cannot make its lock file; then nothing changes either.
-Status Catalog::Impl::PrepareForUnwritable() {
-  if (HasLog(path)) {
+// On a full disk somebody else may still make room and write: that needs a copy in any case.
+Status Catalog::Impl::PrepareForUnwritable(bool is_full) {
+  if (is_full || HasLog(path)) {
     BARCACHE_ASSIGN_OR_RETURN(image, DatabaseImage::Copy(path, options.busy_timeout_ms));
   } else {
     target = SqliteUri(path, "immutable=1");
@@ -267,15 +275,18 @@ Status Catalog::Impl::PrepareForUnwritable() {
 }
 
 Status Catalog::Impl::OpenReadOnly() {
+  const bool had_index = HasIndex(path);
   target = SqliteUri(path, "");
   Result<std::unique_ptr<SqliteConnection>> connection = Connect(ConnectionRole::kRead);
   Result<SchemaState> state = SchemaState{};
   if (connection.ok()) state = InspectSchema(connection->get(), true);
   const Status first = connection.ok() ? state.status() : connection.status();
   const bool refused = first.code() == ErrorCode::kIo || first.code() == ErrorCode::kReadOnly;
-  if (refused && Exists(path) && (!Exists(path + "-wal") || DatabaseImage::IsNeededFor(path))) {
+  const bool is_full = first.code() == ErrorCode::kNoSpace && !had_index;
+  if (is_full ||
+      (refused && Exists(path) && (!Exists(path + "-wal") || DatabaseImage::IsNeededFor(path)))) {
     if (connection.ok()) connection->reset();
-    BARCACHE_RETURN_IF_ERROR(PrepareForUnwritable());
+    BARCACHE_RETURN_IF_ERROR(PrepareForUnwritable(is_full));
     connection = Connect(ConnectionRole::kRead);
     if (!connection.ok()) return connection.status();
     state = InspectSchema(connection->get(), true);

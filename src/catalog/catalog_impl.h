@@ -37,7 +37,7 @@ struct Catalog::Impl {
   Result<bool> TryOpenFile();
   Status OpenReadOnly();
   // Chooses how connections read a catalog that SQLite refused on a medium that nobody writes.
-  Status PrepareForUnwritable();
+  Status PrepareForUnwritable(bool is_full);
   // Inspects and, where needed, prepares the schema over `connection`.
   Status AdoptSchema(SqliteConnection* connection);
 

@@ -63,7 +63,9 @@ Result<std::unique_ptr<DatabaseImage>> DatabaseImage::Copy(const std::string& pa
   const FileMark database_before = MarkOf(path);
   const FileMark log_before = MarkOf(path + "-wal");
   SqliteOpenOptions open;
-  open.target = SqliteUri(path, "vfs=unix-none");  // Locks on such a medium say nothing.
+  // Locks on such a medium say nothing. Without a log SQLite is not to make one.
+  open.target =
+      SqliteUri(path, log_before.size_bytes > 0 ? "vfs=unix-none" : "vfs=unix-none&immutable=1");
   open.name = path;
   open.read_only = true;
   open.busy_timeout_ms = busy_timeout_ms;

@@ -106,6 +106,9 @@ Status StatusFromSqlite(int extended_code, std::string_view detail, std::string_
     code = ErrorCode::kNoSpace;
     advice = "the disk or quota is full: free space and try again";
   }
+  if (code == ErrorCode::kIo && (system_errno == EMFILE || system_errno == ENFILE)) {
+    advice = "too many files are open: raise the limit (ulimit -n)";
+  }
   std::string message = "catalog ";
   message.append(database).append(": ").append(doing).append(": ").append(detail);
   message.append(" (SQLite error ").append(std::to_string(extended_code)).append("); ");

@@ -68,6 +68,8 @@ TEST(SqliteTest, ErrorsSayWhatWhereAndWhatToDo) {
   EXPECT_EQ(StatusFromSqlite(SQLITE_FULL, "", "", "d", 0, 0).code(), ErrorCode::kNoSpace);
   EXPECT_EQ(StatusFromSqlite(SQLITE_IOERR_WRITE, "", "", "d", 0, ENOSPC).code(),
             ErrorCode::kNoSpace);
+  EXPECT_NE(StatusFromSqlite(SQLITE_CANTOPEN, "", "", "d", 0, EMFILE).message().find("ulimit"),
+            std::string::npos);
   EXPECT_EQ(StatusFromSqlite(SQLITE_BUSY_SNAPSHOT, "", "", "d", 0, 0).code(), ErrorCode::kBusy);
   EXPECT_EQ(StatusFromSqlite(SQLITE_READONLY_DIRECTORY, "", "", "d", 0, 0).code(),
             ErrorCode::kReadOnly);

@@ -58,4 +58,9 @@ GOALS: tuple[Goal, ...] = (
         "Each call that an operation makes fails in turn: the old state or the new, typed errors.",
         {"failing calls": 3_000},
     ),
+    Goal(
+        "limits",
+        "Disk, names, descriptors or memory run out for real: gets go on, puts are refused.",
+        {"limits met": 50, "calls refused at a limit": 500},
+    ),
 )
