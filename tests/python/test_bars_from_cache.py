@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 from datetime import date, datetime, timedelta
 
 import polars as pl
@@ -278,6 +279,45 @@ def test_merged_segments_answer_the_same(cache, vendor):
         ask(cache, vendor, ["A", "BB"], 4, 50),
         before.filter(date=before["date"]).filter(pl.col("date") >= days(4, 4)[0]),
     )
+
+
+def test_threads_ask_while_others_merge_and_clear(make, vendor):
+    cache, other = make(), make(hot_cache_size_mb=0)
+    for first in range(0, 60, 3):
+        ask(cache, vendor, SYMBOLS, first, first + 2, overlap=0)
+    ends = threading.Event()
+    wrong = []
+
+    def work(manager, seed):
+        r = random.Random(seed)
+        for _ in range(20):
+            symbols = sorted(r.sample(SYMBOLS, r.randint(1, 4)))
+            first = r.randint(0, 58)
+            last = r.randint(first, 59)
+            own = pl.concat([vendor.bars(symbol, *days(first, last)) for symbol in symbols])
+            if not ask(manager, vendor, symbols, first, last, overlap=0).equals(own):
+                wrong.append((symbols, first, last))
+
+    def disturb():
+        r = random.Random(0)
+        while not ends.is_set():
+            other._merge_now("vendor", "1d", "", SYMBOLS, "date", 2)
+            if keys := [key for key in other.entries() if key.startswith("seg:")]:
+                other.clear_cache(r.choice(keys))
+
+    disturber = threading.Thread(target=disturb)
+    disturber.start()
+    workers = [
+        threading.Thread(target=work, args=(manager, seed))
+        for seed, manager in enumerate((cache, cache, other))
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    ends.set()
+    disturber.join()
+    assert wrong == []
 
 
 def test_a_closed_cache_says_so(cache, vendor):

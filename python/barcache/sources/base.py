@@ -268,13 +268,13 @@ def _delay_s(obj: Any, metadata: Any) -> float:
 def _is_rustybt(obj: Any, fetcher: Any) -> bool:
     if callable(getattr(obj, "get_metadata", None)) and hasattr(obj, "supports_live"):
         return True
+    if not hasattr(obj, "standardize"):
+        return False
     try:
         names = list(inspect.signature(fetcher).parameters)
     except (TypeError, ValueError):
         return False
-    return names[:4] == ["symbols", "start_date", "end_date", "resolution"] and hasattr(
-        obj, "standardize"
-    )
+    return names[:4] == ["symbols", "start_date", "end_date", "resolution"]
 
 
 def _name_of(obj: Any, kind: str | None, metadata: Any) -> Any:
