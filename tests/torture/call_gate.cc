@@ -139,18 +139,21 @@ pid_t Fork() {
 }
 
 // Lets calls pass and counts them until the child ends, or the nth is there.
-void Attend(int listener, pid_t child, long nth, int signal, ChildEnd* end) {
+void Attend(int listener, pid_t child, long nth, int signal, const CallObserver& observe,
+            ChildEnd* end) {
   for (;;) {
     pollfd poll_one{listener, POLLIN, 0};
     if (::poll(&poll_one, 1, -1) < 0) continue;
     if ((poll_one.revents & POLLIN) == 0) return;  // POLLHUP: nobody is left who could call.
     seccomp_notif call{};
     if (::ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &call) != 0) continue;  // Died meanwhile.
-    if (Counts(call.data) && ++end->calls == nth) {
+    const bool counts = Counts(call.data);
+    if (counts && ++end->calls == nth) {
       end->interrupted = true;
       ::kill(child, signal);
       return;
     }
+    if (counts && observe) observe(static_cast<pid_t>(call.pid), call.data);
     seccomp_notif_resp answer{};
     answer.id = call.id;
     answer.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
@@ -168,7 +171,8 @@ ChildEnd RunChild(const std::function<int()>& work, unsigned seconds) {
   return end;
 }
 
-ChildEnd RunGated(const std::function<int()>& work, long nth, int signal, unsigned seconds) {
+ChildEnd RunGated(const std::function<int()>& work, long nth, int signal, unsigned seconds,
+                  const CallObserver& observe) {
   int sockets[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0) std::exit(2);
   const FileDescriptor ours(sockets[0]);
@@ -183,7 +187,7 @@ ChildEnd RunGated(const std::function<int()>& work, long nth, int signal, unsign
   theirs.Close();
   ChildEnd end;
   FileDescriptor listener = ReceiveDescriptor(ours.get());
-  if (listener.valid()) Attend(listener.get(), child, nth, signal, &end);
+  if (listener.valid()) Attend(listener.get(), child, nth, signal, observe, &end);
   Reap(child, &end);
   return end;
 }

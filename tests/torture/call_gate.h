@@ -7,6 +7,9 @@
 // that may write, and file locks.
 #pragma once
 
+#include <linux/seccomp.h>
+#include <sys/types.h>
+
 #include <functional>
 #include <string>
 
@@ -22,9 +25,14 @@ struct ChildEnd {
 // Runs `work` in a child; its value is the exit code. `seconds`: it is ended by SIGALRM then.
 ChildEnd RunChild(const std::function<int()>& work, unsigned seconds = 60);
 
+// Sees a counted call before it is carried out, and the thread that makes it, which waits
+// meanwhile.
+using CallObserver = std::function<void(pid_t thread, const seccomp_data& call)>;
+
 // The same; before its nth counted call (from 1; 0: never) is carried out the child gets `signal`,
 // which must end it.
-ChildEnd RunGated(const std::function<int()>& work, long nth, int signal, unsigned seconds = 60);
+ChildEnd RunGated(const std::function<int()>& work, long nth, int signal, unsigned seconds = 60,
+                  const CallObserver& observe = nullptr);
 
 // "" or why this machine cannot do RunGated.
 std::string WhyNoGate();

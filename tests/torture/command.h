@@ -29,6 +29,7 @@ int HostileFile(const Options& options);
 int HostilePaths(const Options& options);
 int Kills(const Options& options);
 int Power(const Options& options);
+int ReplayCalls(const Options& options);
 int RotCatalog(const Options& options);
 int RotFile(const Options& options);
 int RotImage(const Options& options);

@@ -29,6 +29,11 @@ GOALS: tuple[Goal, ...] = (
         {"power cuts, full": 500, "power cuts, normal": 500},
     ),
     Goal(
+        "replay",
+        "The calls of each operation are replayed up to a power cut, what no fsync kept in part.",
+        {"states after a power cut": 5_000},
+    ),
+    Goal(
         "storm",
         "Eight processes of eight threads do everything at once; no get is wrong or stale.",
         {"storm operations": 2_000_000},

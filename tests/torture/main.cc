@@ -24,6 +24,7 @@ constexpr Command kCommands[] = {
     {"hostile-paths", HostilePaths},
     {"kills", Kills},
     {"power", Power},
+    {"replay", ReplayCalls},
     {"rot-catalog", RotCatalog},
     {"rot-file", RotFile},
     {"rot-image", RotImage},

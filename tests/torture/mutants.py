@@ -58,7 +58,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("no_transaction", "Each statement of a put is a transaction.", "part kills"),
     Mutant("journal_in_memory", "The catalog's journal is not on disk.", "part kills"),
     Mutant("no_file_sync", "A file's bytes are not synced.", "part power"),
-    Mutant("no_directory_sync", "A file's name is not synced.", "part power"),
+    Mutant("no_directory_sync", "A file's name is not synced.", "part replay"),
     Mutant("no_full_sync", "The catalog does not sync a commit in full mode.", "part power"),
     Mutant("no_sync", "The catalog never syncs.", "part power"),
     Mutant("no_drop", "A read that finds wrong bytes keeps the entry.", "part power"),
