@@ -350,7 +350,7 @@ def main() -> int:
     parser.add_argument("flavours", nargs="+", choices=list(FLAVOURS))
     parser.add_argument("--program", action="append", default=[], help="this one alone")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--timeout", type=float, default=1200.0, help="seconds for one shard")
+    parser.add_argument("--timeout", type=float, default=600.0, help="seconds for one shard")
     parser.add_argument("--build", type=Path, default=ROOT / "build", help="holds asan and tsan")
     arguments = parser.parse_args()
     failed = False
