@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.torture.outcome import PROGRAM, ROOT, Effort, Outcome
+from tests.torture.program import run_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,46 +84,17 @@ def check_failpoints(outcome: Outcome) -> None:
         outcome.breaks(f"no scenario passes the failpoint {name}", command)
 
 
-def _command(options: Options, folder: str) -> list[str]:
-    command = [str(PROGRAM), "kills", "--folder", folder]
-    for name, value in options.items():
-        command += [f"--{name}", str(value)]
-    return command
-
-
 def _run_sweep(options: Options, effort: Effort, deadline: float) -> Outcome:
     """One run of the program; nothing once the time is up."""
     outcome = Outcome("kills")
-    left = deadline - time.monotonic()
-    if left <= 0:
+    if time.monotonic() >= deadline:
         return outcome
+    words = [
+        "kills",
+        *(word for name, value in options.items() for word in (f"--{name}", str(value))),
+    ]
     with tempfile.TemporaryDirectory(prefix="barcache-kills-", dir=_place()) as folder:
-        command = _command(options, folder)
-        try:
-            done = subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                env={**os.environ, **effort.environment},
-                timeout=300,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            outcome.breaks("took more than 300 s", command)
-            return outcome
-    for line in done.stdout.splitlines():
-        kind, _, rest = line.partition("\t")
-        if kind == "broken":
-            what, _, replay = rest.partition("\t")
-            place = "/tmp/barcache-kills"
-            outcome.breaks(what, [str(PROGRAM), "kills", "--folder", place, *replay.split()])
-        elif kind == "skipped":
-            outcome.skipped[rest] += 1
-        elif line.startswith("count "):
-            what, _, number = line.removeprefix("count ").rpartition(" ")
-            outcome.counts[what] += int(number)
-    if done.returncode != 0 and not outcome.broken:
-        outcome.breaks(f"exit code {done.returncode}: {done.stderr[-500:]}", command)
+        run_program(outcome, words, folder, effort, hangs_after_s=300)
     return outcome
 
 

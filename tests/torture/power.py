@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import itertools
 import os
-import subprocess
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.torture.outcome import PROGRAM, Effort, Outcome
+from tests.torture.outcome import Effort, Outcome
+from tests.torture.program import run_program
 
 CUTS = {"sample": 8, "ci": 275, "hours": 1000}  # Of each durability and way of mounting.
 CUTS_OF_A_MUTANT = 80  # It ends with the first that shows something.
@@ -23,35 +23,11 @@ CUTS_OF_A_MUTANT = 80  # It ends with the first that shows something.
 
 def _run_cuts(durability: str, data: str, seed: int, cuts: int, effort: Effort) -> Outcome:
     outcome = Outcome("power")
+    words = ["power", "--durability", durability, "--data", data, "--seed", str(seed)]
+    words += ["--cuts", str(cuts), "--seconds", str(int(effort.seconds))]
     with tempfile.TemporaryDirectory(prefix="barcache-power-") as folder:
-        command = [str(PROGRAM), "power", "--folder", f"{folder}/cuts"]
-        command += ["--durability", durability, "--data", data, "--seed", str(seed)]
-        command += ["--cuts", str(cuts), "--seconds", str(int(effort.seconds))]
-        try:
-            done = subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                env={**os.environ, **effort.environment},
-                timeout=effort.seconds + 120,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            outcome.breaks("hung", command)
-            return outcome
-    for line in done.stdout.splitlines():
-        kind, _, rest = line.partition("\t")
-        if kind == "broken":
-            what, _, replay = rest.partition("\t")
-            place = "/tmp/barcache-power"
-            outcome.breaks(what, [str(PROGRAM), "power", "--folder", place, *replay.split()])
-        elif kind == "skipped":
-            outcome.skipped[rest] += cuts
-        elif line.startswith("count "):
-            what, _, number = line.removeprefix("count ").rpartition(" ")
-            outcome.counts[what] += int(number)
-    if done.returncode != 0 and not outcome.broken:
-        outcome.breaks(f"exit code {done.returncode}: {done.stderr[-500:]}", command)
+        place, hangs_after_s = f"{folder}/cuts", effort.seconds + 120
+        run_program(outcome, words, place, effort, hangs_after_s=hangs_after_s, tries=cuts)
     return outcome
 
 

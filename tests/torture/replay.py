@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import itertools
 import os
-import subprocess
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.torture.outcome import PROGRAM, Effort, Outcome
+from tests.torture.outcome import Effort, Outcome
+from tests.torture.program import run_program
 
 STATES = {"sample": 12, "ci": 300, "hours": 2000}  # Of each scenario and durability, about.
 SCENARIOS = ("put", "put_left", "replace", "put_large", "put_many", "put_many_evicting")
@@ -34,34 +34,10 @@ def _place() -> str | None:
 
 def _run_one(scenario: str, durability: str, seed: int, effort: Effort) -> Outcome:
     outcome = Outcome("replay")
-    command = [str(PROGRAM), "replay", "--scenario", scenario, "--durability", durability]
-    command += ["--seed", str(seed), "--states", str(STATES[effort.name])]
+    words = ["replay", "--scenario", scenario, "--durability", durability, "--seed", str(seed)]
+    words += ["--states", str(STATES[effort.name])]
     with tempfile.TemporaryDirectory(prefix="barcache-replay-", dir=_place()) as folder:
-        try:
-            done = subprocess.run(
-                [*command, "--folder", folder],
-                capture_output=True,
-                text=True,
-                env={**os.environ, **effort.environment},
-                timeout=HANGS_AFTER_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            outcome.breaks("hung", command)
-            return outcome
-    for line in done.stdout.splitlines():
-        kind, _, rest = line.partition("\t")
-        if kind == "broken":
-            what, _, replay = rest.partition("\t")
-            words = [str(PROGRAM), "replay", "--folder", "/tmp/barcache-replay", *replay.split()]
-            outcome.breaks(what, words)
-        elif kind == "skipped":
-            outcome.skipped[rest] += 1
-        elif line.startswith("count "):
-            what, _, number = line.removeprefix("count ").rpartition(" ")
-            outcome.counts[what] += int(number)
-    if done.returncode != 0 and not outcome.broken:
-        outcome.breaks(f"exit code {done.returncode}: {done.stderr[-500:]}", command)
+        run_program(outcome, words, folder, effort, hangs_after_s=HANGS_AFTER_S)
     return outcome
 
 
