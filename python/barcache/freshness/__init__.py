@@ -6,11 +6,11 @@ whole fetch, in the shape of ``rustybt.data.sources.freshness``.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from barcache.freshness.calendars import Calendar, calendar_of, named_calendar
 from barcache.freshness.finality import Finality, finality
+from barcache.late_names import late_names
 
 if TYPE_CHECKING:
     from barcache.freshness.factory import FreshnessPolicyFactory, load_config
@@ -54,15 +54,4 @@ _HOMES = {
     "ttl_of": "barcache.freshness.policies",
 }
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(home), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+__getattr__, __dir__ = late_names(globals(), _HOMES)
