@@ -323,6 +323,7 @@ def example_2(db_path: str, cache_directory: str) -> None:
                 f"{made * 1e3:>19.2f} ms{hot_seconds * 1e6:>11.1f} us"
                 f"{cold_seconds * 1e6:>11.0f} us"
             )
+    print("The first cold read of a manager also opens the catalog for reading.")
 
 
 # --- example 3 ------------------------------------------------------------------------------
