@@ -17,6 +17,8 @@ True
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from barcache._core import LRUCache
 from barcache.cache_manager import CacheManager
 from barcache.errors import (
@@ -46,7 +48,10 @@ from barcache.errors import (
     UnsupportedCatalog,
     UnsupportedFrame,
 )
-from barcache.warming import WarmPlan, WarmReport
+from barcache.late_names import late_names
+
+if TYPE_CHECKING:
+    from barcache.warming import WarmPlan, WarmReport
 
 __version__ = "0.1.0"
 
@@ -82,3 +87,9 @@ __all__ = [
     "WarmReport",
     "__version__",
 ]
+
+# These are loaded when they are asked for: importing barcache must not take their time.
+_HOMES = {"WarmPlan": "barcache.warming", "WarmReport": "barcache.warming"}
+
+if not TYPE_CHECKING:  # Else no type checker would find a name that there is not.
+    __getattr__, __dir__ = late_names(globals(), _HOMES)

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
+import barcache
 import pytest
 
 HEAVY = ["sqlalchemy", "pandas", "numpy", "pyarrow", "click", "rich", "structlog", "rustybt"]
@@ -62,6 +64,13 @@ def test_nor_do_sources_and_freshness():
     assert [name for name in [*HEAVY, *optional] if name in loaded and name != "numpy"] == []
 
 
+def test_nor_what_is_for_warming_alone():
+    loaded = run("import sys, barcache\nprint(*sys.modules)").split()
+
+    assert "barcache.cache_manager" in loaded
+    assert [name for name in loaded if name.startswith("barcache.warming")] == []
+
+
 def test_nor_does_the_daily_use(tmp_path):
     loaded = run(USE + LOADED, tmp_path).split()
 
@@ -105,16 +114,28 @@ assert cache.same_sqlite
     assert len(run(script, tmp_path).split()) == 1
 
 
-def test_the_names_of_the_package():
-    script = """
-import barcache
-for name in barcache.__all__:
-    assert getattr(barcache, name) is not None
-print(barcache.__version__)
-from barcache import CacheManager, LRUCache
-from barcache import *
+@pytest.mark.parametrize("package", ["barcache", "barcache.sources", "barcache.freshness"])
+def test_the_names_of_the_package(package):
+    script = f"""
+import {package} as package
+assert set(package.__all__) <= set(dir(package))
+for name in package.__all__:
+    assert getattr(package, name) is not None
+assert not hasattr(package, "no_such_name")
+from {package} import *
+print(len(package.__all__))
 """
-    assert run(script).strip()
+    assert int(run(script)) > 10
+
+
+def test_type_checkers_see_the_names_that_there_are_and_no_others():
+    """A __getattr__ that they see would have them believe in any name."""
+    initials = Path(barcache.__file__).parent.rglob("__init__.py")
+    late = [text for path in initials if "late_names(" in (text := path.read_text())]
+    assert len(late) == 3
+    for text in late:
+        assert "\nif not TYPE_CHECKING:" in text
+        assert "\n    __getattr__, __dir__ = late_names(" in text
 
 
 def test_a_missing_option_says_how_to_install_it(tmp_path):

@@ -54,4 +54,5 @@ _HOMES = {
     "ttl_of": "barcache.freshness.policies",
 }
 
-__getattr__, __dir__ = late_names(globals(), _HOMES)
+if not TYPE_CHECKING:  # Else no type checker would find a name that there is not.
+    __getattr__, __dir__ = late_names(globals(), _HOMES)

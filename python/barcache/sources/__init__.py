@@ -83,4 +83,5 @@ _HOMES = {
     "with_retry": "barcache.sources.retry",
 }
 
-__getattr__, __dir__ = late_names(globals(), _HOMES)
+if not TYPE_CHECKING:  # Else no type checker would find a name that there is not.
+    __getattr__, __dir__ = late_names(globals(), _HOMES)
