@@ -6,7 +6,7 @@ Thread safety: values; `look_at` may be called from any thread.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from barcache.bars.ends import zone_of
 from barcache.bars.frames import remembered_shape
@@ -99,6 +99,18 @@ def look_at(
             SymbolLook(symbol, series, shape, zone, interval, pieces, lacks, fresh_until_s)
         )
     return look
+
+
+def missing_of(request: BarRequest, look: Look) -> dict[str, list[tuple[Any, Any]]]:
+    """First and last moment of the gaps of each symbol that lacks something.
+
+    In the types of the request's ends.
+    """
+    return {
+        part.symbol: [request.ends.arguments(gap, part.zone) for gap in part.gaps()]
+        for part in look.symbols
+        if part.lacks
+    }
 
 
 def united(intervals: Iterable[Interval]) -> list[Interval]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from barcache import _core
 from barcache.bars.fetching import Fetching, NotBars
 from barcache.bars.frames import cut, joined, named, remembered_shape, selected
-from barcache.bars.look import Look, SymbolLook, look_at, without
+from barcache.bars.look import Look, SymbolLook, look_at, missing_of, without
 from barcache.errors import CatalogBusy, PartialCoverage
 from barcache.events import log_event
 
@@ -333,11 +333,7 @@ class _Run:
         return self._assembled(frames)
 
     def _partial(self, frames: dict[str, pl.DataFrame], why: str) -> PartialCoverage:
-        missing = {
-            part.symbol: [self.request.ends.arguments(gap, part.zone) for gap in part.gaps()]
-            for part in self.look.symbols
-            if part.lacks
-        }
+        missing = missing_of(self.request, self.look)
         shown = ", ".join(
             f"{symbol} {start} to {end}"
             for symbol, gaps in list(missing.items())[:4]

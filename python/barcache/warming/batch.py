@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from barcache import _core
 from barcache.bars.fetching import Fetching, NotBars
-from barcache.bars.look import look_at
+from barcache.bars.look import look_at, missing_of
 from barcache.bars.reader import MOST_LOOKS
 from barcache.errors import (
     ForkedPolars,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from barcache import CacheManager
     from barcache.bars.asking import AskingCore, BarOptions
-    from barcache.bars.look import Look
     from barcache.bars.request import BarRequest
     from barcache.sources import Source
     from barcache.warming.pace import Pace
@@ -236,15 +235,6 @@ def _fetch(
     if failure is not None:
         report.failures.update(dict.fromkeys(missing, failure))
     return again
-
-
-def missing_of(request: BarRequest, look: Look) -> dict[str, list[tuple[Any, Any]]]:
-    """The intervals that symbols lack, in the types of the request's ends."""
-    return {
-        part.symbol: [request.ends.arguments(gap, part.zone) for gap in part.gaps()]
-        for part in look.symbols
-        if part.lacks
-    }
 
 
 def _store_what_came(cache: AskingCore, request: BarRequest, now_s: int) -> None:

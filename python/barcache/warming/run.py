@@ -10,9 +10,9 @@ from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from barcache import _core
-from barcache.bars.look import look_at
+from barcache.bars.look import look_at, missing_of
 from barcache.errors import ForkedPolars, InvalidArgument, InvalidType, ReadOnly
-from barcache.warming.batch import Job, Work, missing_of
+from barcache.warming.batch import Job, Work
 from barcache.warming.estimate import bars_expected
 from barcache.warming.pace import Pace, Stopped
 from barcache.warming.report import WarmReport
