@@ -94,7 +94,6 @@ class Retry:
                 failures += 1
                 delay_s = self._delay_s(error, failures, started, kinds)
                 if delay_s is None:
-                    _note(error, failures)
                     raise
                 tell(error, failures, delay_s)
             self.sleep(delay_s)
@@ -114,7 +113,6 @@ class Retry:
                 failures += 1
                 delay_s = self._delay_s(error, failures, started, kinds)
                 if delay_s is None:
-                    _note(error, failures)
                     raise
                 tell(error, failures, delay_s)
             await self._asleep(delay_s)
@@ -130,8 +128,17 @@ class Retry:
     def _delay_s(
         self, error: Exception, failures: int, started: float, kinds: tuple[type[SourceError], ...]
     ) -> float | None:
-        """How long to wait after that many failures; None: no more."""
-        meaning = source_error(error)
+        """How long to wait after that many failures; None: no more, and the error says so."""
+        delay = self._wanted_s(source_error(error), failures, kinds)
+        if delay is not None and self.clock() - started + delay <= self.total_s:
+            return delay
+        if failures > 1:
+            error.add_note(f"asked {failures} times before giving up")
+        return None
+
+    def _wanted_s(
+        self, meaning: SourceError | None, failures: int, kinds: tuple[type[SourceError], ...]
+    ) -> float | None:
         if not isinstance(meaning, kinds) or failures >= self.attempts:
             return None
         # Beyond 2 ** 60 no factor matters: the delay is capped long before.
@@ -139,9 +146,4 @@ class Retry:
         delay = full * (0.5 + 0.5 * self.fraction())
         if isinstance(meaning, RateLimited) and meaning.reset_after_s is not None:
             delay += meaning.reset_after_s
-        return delay if self.clock() - started + delay <= self.total_s else None
-
-
-def _note(error: Exception, failures: int) -> None:
-    if failures > 1:
-        error.add_note(f"asked {failures} times before giving up")
+        return delay
