@@ -7,7 +7,14 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 import polars as pl
 import pytest
-from barcache import CacheFull, CatalogBusy, InvalidArgument, InvalidType, PartialCoverage
+from barcache import (
+    CacheFull,
+    CatalogBusy,
+    InvalidArgument,
+    InvalidType,
+    PartialCoverage,
+    WarmPlan,
+)
 from barcache.errors import ColumnNotFound
 from polars.testing import assert_frame_equal
 
@@ -202,9 +209,13 @@ def test_two_gaps_of_one_day_are_one_call_for_that_day(make):
         start = datetime(2023, 1, 3, hour)
         ask(cache, vendor, ["A"], start, start + timedelta(hours=2), "1h", overlap=0)
     vendor.calls.clear()
-    answer = ask(cache, vendor, ["A"], date(2023, 1, 2), date(2023, 1, 4), "1h")
-    assert vendor.calls == [(("A",), date(2023, 1, 2), date(2023, 1, 4))]
-    assert_frame_equal(answer, vendor(["A"], date(2023, 1, 2), date(2023, 1, 4), "1h"))
+    days = (date(2023, 1, 2), date(2023, 1, 4), "1h")
+    foretold = cache.explain(["A"], *days, "vendor")["calls"]
+    dry_run = cache.warm(WarmPlan(["A"], *days, "vendor"), dry_run=True)
+    answer = ask(cache, vendor, ["A"], *days)
+    assert vendor.calls == [(("A",), *days[:2])]
+    assert (foretold, dry_run.requests) == (1, 1)
+    assert_frame_equal(answer, vendor(["A"], *days))
 
 
 def test_minutes_between_bars_are_not_asked_for(make):

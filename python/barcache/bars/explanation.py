@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from barcache import _core
 from barcache.bars.ends import datetime_of
-from barcache.bars.look import look_at
+from barcache.bars.look import calls_for, look_at
 
 if TYPE_CHECKING:
     from barcache.bars.asking import AskingCore
-    from barcache.bars.look import Look, SymbolLook
+    from barcache.bars.look import SymbolLook
     from barcache.bars.request import BarRequest
 
 STATES = ("none", "data", "evicted", "corrupt")
@@ -71,14 +70,9 @@ def explain(cache: AskingCore, request: BarRequest, now_s: int) -> Explanation:
         adjustment=request.adjustment,
         start_date=request.ends.start,
         end_date=request.ends.end,
-        calls=_calls(look, joins_symbols=request.source.joins_symbols),
+        calls=len(calls_for(request, look, look.gaps())),
         symbols={part.symbol: _parts(cache, request, part) for part in look.symbols},
     )
-
-
-def _calls(look: Look, *, joins_symbols: bool) -> int:
-    gaps = [(place, *gap) for place, part in enumerate(look.symbols) for gap in part.gaps()]
-    return len(_core.plan_calls(gaps, 2**62 if joins_symbols else 0))
 
 
 def _parts(cache: AskingCore, request: BarRequest, part: SymbolLook) -> list[dict[str, Any]]:

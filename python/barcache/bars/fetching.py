@@ -22,7 +22,7 @@ from barcache import _core
 from barcache.bars.answers import DATA, NONE, coverage_of_answer, in_order
 from barcache.bars.ends import datetime_of
 from barcache.bars.frames import by_symbol, cut, differing, shape_of, times_ns
-from barcache.bars.look import look_at, united, without
+from barcache.bars.look import NO_LIMIT_NS, calls_for, look_at, united, without
 from barcache.bars.restatement import kind_of_restatement
 from barcache.errors import BarcacheError, UnsupportedFrame
 from barcache.events import log_event
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from barcache.bars.look import Look, SymbolLook
     from barcache.bars.request import BarRequest
 
-NO_LIMIT_NS = 2**62
 Answer = tuple[str, str, str, str, str, list["Coverage"], bool, list["Coverage"]]
 
 
@@ -193,14 +192,9 @@ class Fetching:
         for gap in gaps:
             self._add_overlaps(gap)
         places = {part.symbol: place for place, part in enumerate(look.symbols)}
-        ends = self.request.ends
-        calls = _core.plan_calls(
-            # As what they are asked by: two gaps of one day are one call for that day.
-            [(places[gap.part.symbol], *ends.named(gap.extended, gap.part.zone)) for gap in gaps],
-            NO_LIMIT_NS if self.request.source.joins_symbols else 0,
-        )
+        extended = [(places[gap.part.symbol], gap.extended) for gap in gaps]
         finished = True
-        for begin, end, called in calls:
+        for begin, end, called in calls_for(self.request, look, extended):
             in_call = [
                 gap
                 for place in called

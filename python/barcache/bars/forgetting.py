@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from barcache.bars.ends import Ends, zone_of
 from barcache.bars.frames import remembered_shape
-from barcache.bars.look import without
+from barcache.bars.look import NO_LIMIT_NS, without
 from barcache.errors import CatalogBusy
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from barcache.bars.asking import AskingCore
     from barcache.bars.ends import Interval
 
-FOREVER_NS = 2**62
 MOST_TRIES = 20
 
 
@@ -66,5 +65,5 @@ def _forget(cache: AskingCore, series: _core.Series, start: Any, end: Any) -> No
 def _interval(start: Any, end: Any, zone: tzinfo) -> Interval:
     if start is not None and end is not None:
         return Ends(start, end).interval(zone)
-    begin = -FOREVER_NS if start is None else Ends(start, start).interval(zone)[0]
-    return begin, FOREVER_NS if end is None else Ends(end, end).interval(zone)[1]
+    begin = -NO_LIMIT_NS if start is None else Ends(start, start).interval(zone)[0]
+    return begin, NO_LIMIT_NS if end is None else Ends(end, end).interval(zone)[1]

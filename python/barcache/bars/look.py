@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from barcache import _core
 from barcache.bars.ends import zone_of
 from barcache.bars.frames import remembered_shape
 
@@ -15,10 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import tzinfo
 
-    from barcache import _core
     from barcache.bars.ends import Interval
     from barcache.bars.frames import BarShape
     from barcache.bars.request import BarRequest
+
+NO_LIMIT_NS = 2**62
 
 Piece = tuple[int, int, str]  # begin_ns, end_ns, segment key
 Lack = tuple[int, int, str]  # begin_ns, end_ns, reason
@@ -52,6 +54,10 @@ class Look:
     def complete(self) -> bool:
         """Whether nothing is missing."""
         return not any(look.lacks for look in self.symbols)
+
+    def gaps(self) -> list[tuple[int, Interval]]:
+        """Of all symbols, each with the place of its symbol."""
+        return [(place, gap) for place, part in enumerate(self.symbols) for gap in part.gaps()]
 
     def segment_keys(self) -> list[str]:
         """Of all pieces, each once."""
@@ -99,6 +105,17 @@ def look_at(
             SymbolLook(symbol, series, shape, zone, interval, pieces, lacks, fresh_until_s)
         )
     return look
+
+
+def calls_for(
+    request: BarRequest, look: Look, gaps: Iterable[tuple[int, Interval]]
+) -> list[tuple[int, int, list[int]]]:
+    """The calls of the source that fill these gaps: begin, end, and the places of the symbols.
+
+    Gaps count as what they are asked by: two gaps of one day are one call for that day.
+    """
+    named = [(place, *request.ends.named(gap, look.symbols[place].zone)) for place, gap in gaps]
+    return _core.plan_calls(named, NO_LIMIT_NS if request.source.joins_symbols else 0)
 
 
 def missing_of(request: BarRequest, look: Look) -> dict[str, list[tuple[Any, Any]]]:

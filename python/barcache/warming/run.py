@@ -9,8 +9,7 @@ import sys
 from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from barcache import _core
-from barcache.bars.look import look_at, missing_of
+from barcache.bars.look import calls_for, look_at, missing_of
 from barcache.errors import ForkedPolars, InvalidArgument, InvalidType, ReadOnly
 from barcache.warming.batch import Job, Work
 from barcache.warming.estimate import bars_expected
@@ -136,14 +135,12 @@ def dry_run(
     """What warm would send, by the ledger."""
     report = WarmReport(dry_run=True)
     now_s = int(cache._bar_reader.clock())
-    limit_ns = 2**62 if source.joins_symbols else 0
     for symbols in plan.batches(batch_size):
         call = (list(symbols), plan.start_date, plan.end_date, plan.resolution)
         request = cache._request(call, source, None, options)
         look = look_at(cache, request, now_s=now_s)
-        gaps = [(place, *gap) for place, part in enumerate(look.symbols) for gap in part.gaps()]
-        report.requests += len(_core.plan_calls(gaps, limit_ns))
-        report.rows += sum(bars_expected(request.rule, gap[1:], now_s) for gap in gaps)
+        report.requests += len(calls_for(request, look, look.gaps()))
+        report.rows += sum(bars_expected(request.rule, gap, now_s) for _, gap in look.gaps())
         report.symbols += len(symbols)
         missing = missing_of(request, look)
         report.covered += len(symbols) - len(missing)
