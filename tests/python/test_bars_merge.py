@@ -94,6 +94,10 @@ def test_links_uses_and_pins_pass_on(cache, vendor):
     pinned = [cache._entry(key)["pinned"] for key in merged]
     assert sorted(pinned) == [False, True]
     assert len(cache.pinned()) == 1
+    uses = sum(row["access_count"] for row in before.values())
+    assert uses == len(before) + 1, "each was put, one was asked for"
+    in_all = sum(cache._entry(key)["access_count"] for key in merged)
+    assert in_all == uses + len(merged), "and each of the merged was put"
     for key in merged:
         entry = cache._entry(key)
         request = json.loads(entry["request"])

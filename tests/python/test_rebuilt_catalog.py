@@ -8,7 +8,7 @@ import sys
 import polars as pl
 import pytest
 from barcache import CacheManager
-from barcache.errors import CatalogCorrupt
+from barcache.errors import CatalogCorrupt, NotACatalog
 
 
 def bars(number):
@@ -68,9 +68,10 @@ def test_opening_rebuilds_it_and_says_so(make, filled, events, loss):
 
 def test_a_read_only_cache_rebuilds_nothing(make, filled):
     before = damage(filled)
-    with pytest.raises(Exception, match=r"metadata\.db"):
+    with pytest.raises(NotACatalog, match=r"metadata\.db"):
         make(read_only=True)
     assert (filled / "metadata.db").read_bytes() == before
+    assert kept(filled) == []
 
 
 def test_what_rustybt_shares_is_repaired_when_asked(make, filled):
