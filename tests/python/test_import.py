@@ -71,6 +71,13 @@ def test_nor_what_is_for_warming_alone():
     assert [name for name in loaded if name.startswith("barcache.warming")] == []
 
 
+def test_a_command_loads_what_it_prints_with_when_it_prints():
+    loaded = run("import sys, barcache.cli.commands\nprint(*sys.modules)").split()
+
+    assert "barcache.cli.progress" in loaded
+    assert [name for name in loaded if name.startswith(("rich", "barcache.warming"))] == []
+
+
 def test_nor_does_the_daily_use(tmp_path):
     loaded = run(USE + LOADED, tmp_path).split()
 

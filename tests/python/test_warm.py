@@ -515,6 +515,13 @@ def test_progress_is_told_to_a_function_and_else_nothing_is_printed(cache, capfd
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_terminal_shows_nothing_without_the_extra_for_it(cache, monkeypatch, capfd):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setitem(sys.modules, "rich.progress", None)
+    assert cache.warm(plan_of(Counting())).complete
+    assert capfd.readouterr() == ("", "")
+
+
 # --- the estimate -------------------------------------------------------------------------------
 
 DAY_S = 86_400

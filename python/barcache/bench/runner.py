@@ -5,11 +5,10 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from barcache.bench import (
     bars_case,
@@ -23,6 +22,10 @@ from barcache.bench import (
 from barcache.bench.contenders import OPERATIONS, Case, Contender, Maker
 from barcache.bench.figures import Figure, Setting
 from barcache.bench.measure import Effort, check_result, interleaved
+from barcache.progress import Progress, no_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 EFFORTS = {252: Effort(20, 200), 100_000: Effort(5, 40), 2_000_000: Effort(2, 9)}
 QUICK = {252: Effort(5, 30), 100_000: Effort(2, 9)}
@@ -35,7 +38,6 @@ def effort_for(rows: int, *, quick: bool) -> Effort:
 
 
 Results = dict[str, Any]
-Progress = Callable[[str, float], None]  # What is measured now, and the share that is done.
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,6 @@ class Plan:
         sizes = sum(_SECONDS_OF_ROWS.get(rows, 30.0) for rows in self.efforts)
         seconds = sizes if self.operations else 0.0
         return int(seconds + sum(CASES[name].seconds for name in self.cases)) or 1
-
-
-def no_progress(what: str, share: float) -> None:
-    """Tells nobody."""
 
 
 def run(plan: Plan, parent: Path, progress: Progress = no_progress) -> Results:

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from barcache.bars.look import calls_for, look_at, missing_of
 from barcache.errors import ForkedPolars, InvalidArgument, InvalidType, ReadOnly
+from barcache.progress import no_progress
 from barcache.warming.batch import Job, Work
 from barcache.warming.estimate import bars_expected
 from barcache.warming.pace import Pace, Stopped
 from barcache.warming.report import WarmReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
     from concurrent.futures import Executor, Future
     from contextlib import AbstractContextManager
 
     from barcache.bars.asking import AskingCore, BarOptions
+    from barcache.progress import Progress
     from barcache.sources import Source
     from barcache.warming.plan import WarmPlan
 
@@ -35,7 +37,7 @@ def warm(
     executor: Executor | None,
     batch_size: int,
     requests_per_second: float | None,
-    progress: Callable[[str, float], None] | bool | None,
+    progress: Progress | bool | None,
 ) -> WarmReport:
     """Fetch what is missing of a plan."""
     if not cache._stores:
@@ -148,21 +150,15 @@ def dry_run(
     return report
 
 
-def _shown(
-    progress: Callable[[str, float], None] | bool | None,
-) -> AbstractContextManager[Callable[[str, float], None]]:
+def _shown(progress: Progress | bool | None) -> AbstractContextManager[Progress]:
     """Whom to tell how far it is: by default a bar on a terminal."""
     if callable(progress):
         return nullcontext(progress)
-    if progress is not False and sys.stderr.isatty():
-        try:
-            from barcache.cli.progress import progress_bar
-        except ImportError:  # The extra "cli" is not installed.
-            pass
-        else:
-            return progress_bar()
-    return nullcontext(_nobody)
+    if progress is False or not sys.stderr.isatty():
+        return nullcontext(no_progress)
+    try:
+        from barcache.cli.progress import progress_bar
 
-
-def _nobody(what: str, share: float) -> None:
-    """Progress that nobody looks at."""
+        return progress_bar()
+    except ImportError:  # The extra "cli" is not installed.
+        return nullcontext(no_progress)
