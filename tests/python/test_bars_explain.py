@@ -55,6 +55,25 @@ def test_each_interval_is_named_with_its_reason(filled):
     assert len(text.splitlines()) < 24
 
 
+def test_its_text_fits_a_screen_whatever_is_asked(make):
+    cache = make()
+    cache._bar_reader.clock = NOW.timestamp
+    symbols = [f"S{number:02}" for number in range(30)]
+    for day in range(1, 20, 2):
+        cache.get_or_fetch(
+            symbols, f"2022-12-{day:02}", f"2022-12-{day:02}", "1d", "vendor", vendor, overlap=0
+        )
+    for count in range(1, 31):
+        said = explained(cache, symbols[:count], "2022-12-01", "2022-12-31")
+        text = str(said)
+        assert len(text.splitlines()) <= 24
+        assert "S00" in text
+        assert "2022-12-01 to 2022-12-01  " in text
+        assert len(said["symbols"]) == count
+        assert all(len(parts) == 20 for parts in said["symbols"].values())
+    assert text.endswith("and 23 more symbols")
+
+
 def test_a_damaged_segment_is_called_corrupt_and_a_cold_one_cold(filled, make):
     first = filled.coverage()["segment_key"][0]
     other = make()

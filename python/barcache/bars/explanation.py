@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from barcache.bars.request import BarRequest
 
 STATES = ("none", "data", "evicted", "corrupt")
-SHOWN_SYMBOLS = 8
+SHOWN_SYMBOLS = 7
+SHOWN_LINES = 22  # Of a screen of 24, for all symbols together.
 COVERAGE_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "source": pl.String,
     "resolution": pl.String,
@@ -49,13 +50,15 @@ class Explanation(dict[str, Any]):
             f"{self['source']} {self['resolution']}, {self['start_date']} to {self['end_date']}"
         )
         lines = [f"{request}: {len(self['symbols'])} symbols, {self['calls']} calls of the source"]
-        for symbol, parts in list(self["symbols"].items())[:SHOWN_SYMBOLS]:
+        shown = list(self["symbols"].items())[:SHOWN_SYMBOLS]
+        most = SHOWN_LINES // max(1, len(shown)) - 2  # Beside the symbol, and how many more.
+        for symbol, parts in shown:
             lines.append(symbol)
-            for part in parts[:SHOWN_SYMBOLS]:
+            for part in parts[:most]:
                 why = f" ({part['why']})" if part["why"] else ""
                 lines.append(f"  {part['start']} to {part['end']}  {part['from']}{why}")
-            if len(parts) > SHOWN_SYMBOLS:
-                lines.append(f"  and {len(parts) - SHOWN_SYMBOLS} more")
+            if len(parts) > most:
+                lines.append(f"  and {len(parts) - most} more")
         if len(self["symbols"]) > SHOWN_SYMBOLS:
             lines.append(f"and {len(self['symbols']) - SHOWN_SYMBOLS} more symbols")
         return "\n".join(lines)
