@@ -63,6 +63,7 @@ Status StatusFromSqlite(int extended_code, std::string_view detail, std::string_
     case SQLITE_LOCKED:
     case SQLITE_PROTOCOL:
       code = ErrorCode::kBusy;
+      detail = "busy";  // "database is locked" says neither who nor for how long.
       advice = BusyText(busy_timeout_ms);
       break;
     case SQLITE_FULL:

@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import barcache
@@ -454,6 +455,61 @@ def test_a_busy_catalog_is_a_typed_error_in_time_and_changes_nothing(make, bars,
     everything.check()
     cache.put_cached_data("key2", bars, dataset_id=1)
     assert len(cache) == 2
+
+
+WRITERS = {
+    "put": lambda cache, bars: cache.put_cached_data("key2", bars, dataset_id=1),
+    "put_many": lambda cache, bars: cache.put_many({"key2": bars, "key3": bars}, dataset_id=1),
+    "clear a key": lambda cache, _: cache.clear_cache("key1"),
+    "clear a backtest": lambda cache, _: cache.clear_cache(backtest_id="bt"),
+    "clear the unused": lambda cache, _: cache.clear_unused_since(int(time.time()) + 60),
+    "evict": lambda cache, _: cache.evict(),
+    "record": lambda cache, _: cache.record_daily_statistics(),
+    "flush": lambda cache, _: cache.flush(),
+    "pin": lambda cache, _: cache.pin("key1"),
+    "unpin": lambda cache, _: cache.unpin("key1"),
+    "check": lambda cache, _: cache.check(repair=True),
+    "close": lambda cache, _: cache.close(),
+}
+READERS = {
+    "get": lambda cache, _: cache.get_cached_data("key1", backtest_id="bt-2"),
+    "get_many": lambda cache, _: cache.get_many(["key1", "absent"]),
+    "scan": lambda cache, _: cache.scan("key1"),
+    "get_or_fetch": lambda cache, bars: cache.get_or_fetch(
+        ["A"], "2023-01-01", "2023-01-05", "1d", "vendor", lambda *_: bars
+    ),
+    "statistics": lambda cache, _: cache.get_cache_statistics(),
+    "lookup": lambda cache, _: cache.lookup_cache("key1"),
+    "coverage": lambda cache, _: cache.coverage(),
+    "open": lambda cache, _: CacheManager(
+        cache.db_path, str(cache.cache_directory), busy_timeout_s=0.05
+    ),
+}
+
+
+@pytest.fixture
+def busy_cache(make, bars, tmp_path):
+    """A cache with uses that are still to be written, while another program writes."""
+    cache = make(busy_timeout_s=0.05)
+    cache.put_cached_data("key1", bars, dataset_id=1, backtest_id="bt")
+    cache.get_cached_data("key1")
+    blocker = sqlite3.connect(tmp_path / "metadata.db", isolation_level=None)
+    blocker.execute("BEGIN EXCLUSIVE")
+    yield cache
+    blocker.execute("ROLLBACK")
+    blocker.close()
+
+
+@pytest.mark.parametrize("call", WRITERS)
+def test_no_call_says_that_the_database_is_locked(busy_cache, bars, call):
+    with pytest.raises(CatalogBusy, match="for 50 ms; try again") as caught:
+        WRITERS[call](busy_cache, bars)
+    assert "locked" not in str(caught.value)
+
+
+@pytest.mark.parametrize("call", READERS)
+def test_who_reads_does_not_mind_a_busy_catalog(busy_cache, bars, call):
+    READERS[call](busy_cache, bars)
 
 
 def test_a_full_disk_is_a_typed_error_and_changes_nothing(tmp_path):

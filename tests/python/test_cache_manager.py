@@ -1,5 +1,6 @@
 """CacheManager as the guide and the contract describe it: frames, statistics, links, settings."""
 
+import inspect
 import json
 import time
 from datetime import UTC, date, datetime, timedelta
@@ -48,6 +49,7 @@ def test_the_defaults_are_the_guides(make):
     assert cache.cold_cache_size_mb == 10240
     assert cache.eviction_policy == "lru"
     assert isinstance(cache.hot_cache, LRUCache)
+    assert inspect.signature(CacheManager).parameters["busy_timeout_s"].default == 30
 
 
 def test_positional_arguments_have_the_guides_order(tmp_path):
