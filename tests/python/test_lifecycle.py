@@ -1,5 +1,6 @@
 """The life of a manager: with, close, collection, exit, pickle, fork, spawn, threads."""
 
+import ast
 import copy
 import gc
 import multiprocessing
@@ -619,6 +620,53 @@ def test_two_managers_of_one_process_see_each_other(make):
     one.clear_cache(cache_key="key1")
     assert two.get_cached_data("key1") is None
     assert one.get_cached_data("key1") is None
+
+
+IN_ANOTHER_PROCESS = """
+import sys
+import polars as pl
+from barcache import CacheManager
+cache = CacheManager(f"{sys.argv[1]}/metadata.db", f"{sys.argv[1]}/cache")
+exec(sys.argv[2])
+print(cache.entries(), flush=True)  # Acknowledged, and the process goes on living.
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "rest"),
+    [
+        ("cache.put_cached_data('key1', pl.DataFrame({'x': [5]}), dataset_id=1)", ["key0", "key1"]),
+        ("cache.put_many({'key1': pl.DataFrame({'x': [5]})}, dataset_id=1)", ["key0", "key1"]),
+        ("cache.clear_cache('key1')", ["key0"]),
+        ("cache.clear_cache(backtest_id='bt')", ["key0"]),
+        ("cache.clear_cache()", []),
+        ("cache.cold_cache_size_mb = 1e-6; cache.evict()", []),
+        ("cache.cold_cache_size_mb = 1e-6; cache.put_cached_data('key2', pl.DataFrame(), 1)", None),
+    ],
+)
+def test_what_a_process_did_is_what_the_next_get_of_another_sees(make, tmp_path, call, rest):
+    cache = make()
+    cache.put_cached_data("key0", small(), dataset_id=1)
+    cache.put_cached_data("key1", small(), dataset_id=1, backtest_id="bt")
+    for key in ("key0", "key1"):
+        assert_frame_equal(cache.get_cached_data(key), small())
+        assert key in cache.hot_cache
+    command = [sys.executable, "-c", IN_ANOTHER_PROCESS, str(tmp_path), call]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        there = ast.literal_eval(other.stdout.readline())
+        seen = {key: cache.get_cached_data(key) for key in ("key0", "key1")}
+        other.stdin.close()
+    assert other.returncode == 0
+    assert rest is None or there == rest
+    for key, frame in seen.items():
+        expected = pl.DataFrame({"x": [5]}) if "put" in call and rest else small()
+        if key not in there:
+            assert frame is None, f"{key} is served though it is gone"
+        else:
+            assert_frame_equal(frame, expected if key == "key1" else small())
 
 
 def test_threads_share_a_manager(make):
