@@ -4,6 +4,8 @@ import json
 import sqlite3
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -64,6 +66,20 @@ def test_opening_rebuilds_it_and_says_so(make, filled, events, loss):
     assert cache.backtests("key2") == (["bt-2"] if loss == "damaged" else [])
     assert len(kept(filled)) == (0 if loss == "missing" else 1)
     assert cache.check()["clean"]
+
+
+def test_what_was_kept_is_named_after_the_moment_in_utc(make, filled, monkeypatch):
+    damage(filled)
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        make()
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    (name,) = kept(filled)
+    kept_at = datetime.strptime(name, "metadata.db.corrupt-%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    assert timedelta(0) <= datetime.now(UTC) - kept_at < timedelta(minutes=10)
 
 
 def test_a_read_only_cache_rebuilds_nothing(make, filled):
