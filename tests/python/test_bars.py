@@ -17,6 +17,7 @@ from barcache import (
 )
 from barcache.errors import ColumnNotFound
 from polars.testing import assert_frame_equal
+from rustybt_emulation import RustyBTEmulation
 
 NEW_YORK = ZoneInfo("America/New_York")
 TIME_LIMIT_S = 60
@@ -450,7 +451,22 @@ def test_a_segment_that_is_gone_is_fetched_again_whoever_removed_it(make, vendor
     def by_loss():
         (cache.cache_directory / cache.lookup_cache(segments(cache)[0])["parquet_path"]).unlink()
 
-    for remove in (by_key, by_another_program, by_damage, by_loss):
+    def by_eviction():
+        cache.cold_cache_size_mb = 1e-6
+        assert cache.evict() == 1
+
+    def by_rustybt():
+        rustybt = RustyBTEmulation(cache.db_path, cache.cache_directory)
+        rustybt.clear()
+        rustybt.close()
+
+    def by_rustybts_eviction():
+        rustybt = RustyBTEmulation(cache.db_path, cache.cache_directory)
+        rustybt.evict(1)
+        rustybt.close()
+
+    removers = (by_key, by_another_program, by_damage, by_loss)
+    for remove in (*removers, by_eviction, by_rustybt, by_rustybts_eviction):
         remove()
         cache.close()
         cache = make()
@@ -488,7 +504,9 @@ def test_bars_that_cannot_be_stored_are_the_answer_all_the_same(cache, vendor, e
 
     monkeypatch.setattr(type(cache), "_put_frames", full, raising=False)
     assert ask(cache, vendor, "A", "2023-01-01", "2023-01-05").height == 5
-    assert "no space" in events.named("bars_not_kept")[0].error
+    line = events.named("bars_not_kept")[0]
+    assert line.levelname == "WARNING"
+    assert "no space" in line.error
     monkeypatch.undo()
     ask(cache, vendor, "A", "2023-01-01", "2023-01-05")
     assert len(vendor.calls) == 2
@@ -718,6 +736,25 @@ def test_a_source_with_a_calendar_is_final_after_its_close(cache):
     for _ in range(2):
         cache.get_or_fetch("A", "2023-01-03", "2023-01-10", "1d", Exchange())
     assert len(vendor.calls) == 1
+
+
+def test_the_bar_of_an_open_session_alone_is_fetched_again(cache):
+    pytest.importorskip("exchange_calendars")
+    vendor = Vendor()
+
+    class Exchange:
+        source_id = "exchange"
+        calendar = "XNYS"
+
+        def fetch(self, *request):
+            return vendor(*request)
+
+    now = datetime(2023, 1, 10, 16, tzinfo=UTC)  # Half of the session is over.
+    cache._bar_reader.clock = lambda: now.timestamp()
+    for _ in range(3):
+        cache.get_or_fetch("A", "2023-01-03", "2023-01-10", "1d", Exchange(), overlap=0)
+    today = (("A",), "2023-01-10", "2023-01-10")
+    assert vendor.calls == [(("A",), "2023-01-03", "2023-01-10"), today, today]
 
 
 def test_a_segment_that_cannot_be_read_is_fetched_and_never_left_out(cache, vendor, monkeypatch):

@@ -289,7 +289,9 @@ def test_a_full_disk_costs_the_storing_only(cache, events, monkeypatch):
     for asker in askers:
         assert_frame_equal(asker.outcome(), BARS)
     assert len(cache) == 0
-    assert "no space" in events.named("cache_fetch_not_stored")[0].error
+    (line,) = events.named("cache_fetch_not_stored")
+    assert line.levelno == logging.WARNING
+    assert "no space" in line.error
 
 
 NOT_A_BYTE = """
