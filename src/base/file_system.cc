@@ -396,7 +396,10 @@ Result<std::string> Directory::WriteFileAtomically(const std::function<std::stri
   if (error == 0 && !IsConfinedName(name)) return RefuseName(name);
   if (error == 0) {
     action = "rename";
-    if (::renameat(fd_.get(), temp_name.c_str(), fd_.get(), name.c_str()) != 0) error = errno;
+    const bool renames = !Mutant("no_rename");
+    if (renames && ::renameat(fd_.get(), temp_name.c_str(), fd_.get(), name.c_str()) != 0) {
+      error = errno;
+    }
   }
   Failpoint("file.renamed");
   if (error == 0 && durable) {

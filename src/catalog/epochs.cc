@@ -149,8 +149,9 @@ Status Epochs::MapFile() {
 
 // True: *fd is a file to be mapped. False: there is none (*fd is not valid) or it is no good.
 Result<bool> Epochs::OpenExisting(FileDescriptor* fd) const {
-  const int flags = mode_ == EpochsMode::kReadOnly ? O_RDONLY : O_RDWR;
-  *fd = FileDescriptor(open(path_.c_str(), flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  int flags = mode_ == EpochsMode::kReadOnly ? O_RDONLY : O_RDWR;
+  if (!Mutant("follow_counters_link")) flags |= O_NOFOLLOW;
+  *fd = FileDescriptor(open(path_.c_str(), flags | O_NONBLOCK | O_CLOEXEC));
   if (!fd->valid()) {
     if (errno == ENOENT) return false;
     if (errno == ELOOP) return Unusable(path_, "it is a symbolic link, which is not followed");

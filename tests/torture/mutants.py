@@ -58,6 +58,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("no_transaction", "Each statement of a put is a transaction.", "part kills"),
     Mutant("journal_in_memory", "The catalog's journal is not on disk.", "part kills"),
     Mutant("no_file_sync", "A file's bytes are not synced.", "part power"),
+    Mutant("no_rename", "A file that is written does not get its name.", "base_test FileSystem*"),
     Mutant("no_directory_sync", "A file's name is not synced.", "part replay"),
     Mutant("no_full_sync", "The catalog does not sync a commit in full mode.", "part power"),
     Mutant("no_sync", "The catalog never syncs.", "part power"),
@@ -81,6 +82,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "cache_test RebuildTest.AShared*",
     ),
     Mutant(
+        "rebuild_keeps_nothing",
+        "The damaged catalog is not kept beside the rebuilt one.",
+        "cache_test RebuildTest.ADamagedHeader*",
+    ),
+    Mutant(
         "rebuild_leaves_log",
         "The log of the damaged catalog stays beside the new one.",
         "cache_test RebuildTest.TheLogOfTheOld*",
@@ -102,6 +108,11 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("no_decode_budget", "A frame may take any memory.", "frame_test ForgedFooter.*"),
     Mutant("no_utf8_check", "Text need not be text.", "frame_test *Utf8*"),
     Mutant("follow_links", "Symbolic links are followed.", "base_test FileSystemTest.*"),
+    Mutant(
+        "follow_counters_link",
+        "A symbolic link in place of the change counters is followed.",
+        "catalog_test EpochsTest.RefusesLinks*",
+    ),
     Mutant("any_kind_of_file", "FIFOs and devices are read.", "base_test FileSystemTest.Only*"),
     Mutant(
         "no_file_budget", "A file may be larger than its row says.", "base_test FileSystemTest.*"
