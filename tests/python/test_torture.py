@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.torture import kills, report, run  # noqa: E402
+from tests.torture import kills, program, report, run, storm  # noqa: E402
 from tests.torture.goals import GOALS, Goal  # noqa: E402
 from tests.torture.mutants import MUTANTS  # noqa: E402
 from tests.torture.outcome import Effort, Outcome  # noqa: E402
@@ -77,6 +77,100 @@ def test_the_figures_are_those_of_the_run(monkeypatch):
     outcome = Outcome("storm", Counter({"storm operations": 1234}), ["what"], Counter({"why": 2}))
     row = report.table([outcome]).splitlines()[-1]
     assert row == "| storm | 1,234 storm operations | 5 storm operations | 1 | 2: why | 0 |"
+
+
+def test_a_full_run_is_as_large_as_promised():
+    least = {what: number for goal in GOALS for what, number in goal.least.items()}
+    promised = {
+        "kills": 2_000,
+        "flips and truncations": 150_000,
+        "power cuts, full": 500,
+        "power cuts, normal": 500,
+        "failing calls": 3_000,
+        "storm operations": 2_000_000,
+        "hostile Parquet files": 140,
+        "keys compared with Python's": 200_000,
+    }
+    for goal in GOALS:
+        if goal.part in ("kills", "storm"):  # Both count kills.
+            least[f"kills, {goal.part}"] = goal.least["kills"]
+    least["kills"] = least["kills, kills"]
+    assert {what: least[what] for what in promised if least[what] < promised[what]} == {}
+    assert least["kills, storm"] > 0
+    assert least["stops"] > 0
+    assert (storm.PROCESSES, storm.THREADS) == (8, 8)
+    assert len(MUTANTS) >= 25
+
+
+def test_the_page_shows_a_run_that_reached_every_goal_in_time():
+    page = report.PAGE.read_text(encoding="utf-8")
+    figures = page[page.index(report.BEGIN) : page.index(report.END)]
+    rows = [line.strip("| ").split(" | ") for line in figures.splitlines() if line.startswith("| ")]
+    shown = {row[0]: row for row in rows[1:]}
+    assert set(shown) == {goal.part for goal in GOALS}
+    for goal in GOALS:
+        _, done, _, broken, skipped, _ = (cell.strip() for cell in shown[goal.part])
+        counts = {
+            what: int(number.replace(",", ""))
+            for number, what in (text.split(" ", 1) for text in done.split("<br>"))
+        }
+        for what, least in goal.least.items():
+            assert counts[what] >= least, f"{goal.part}: {counts[what]} {what}"
+        assert (broken, skipped) == ("0", ""), goal.part
+    assert sum(float(row[-1]) for row in shown.values()) <= 25 * 60
+
+
+@pytest.fixture
+def two_parts(monkeypatch):
+    """The efforts that two parts are given which do nothing; the second one finds something."""
+    efforts = []
+
+    def play(part):
+        def run(effort):
+            efforts.append(effort)
+            outcome = Outcome(part)
+            if part == "second":
+                outcome.breaks("a put was lost", ["torture", "--seed", str(effort.seed)])
+            return outcome
+
+        module = type(sys)(f"tests.torture.{part}")
+        module.run = run
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        return Goal(part, "Does nothing.", {})
+
+    monkeypatch.setattr(run, "GOALS", (play("first"), play("second")))
+    return efforts
+
+
+def test_hours_are_shared_by_the_parts_and_each_run_has_a_seed(two_parts, monkeypatch, capsys):
+    for _ in range(2):
+        monkeypatch.setattr(sys, "argv", ["run", "hours", "--hours", "0.5"])
+        assert run.main() == 1
+        said = capsys.readouterr().out
+        effort = two_parts[-1]
+        assert (effort.name, effort.seconds) == ("hours", 900.0)
+        assert f"torture hours, seed {effort.seed}\n" in said
+        assert f"BROKEN a put was lost\n    replay: torture --seed {effort.seed}\n" in said
+        assert "1 passed, 1 failed" in said
+    assert two_parts[0].seed == two_parts[1].seed != two_parts[2].seed
+    monkeypatch.setattr(sys, "argv", ["run", "ci", "--part", "first", "--seed", "77"])
+    assert run.main() == 0
+    assert two_parts[-1].seed == 77
+    made = ["make", "--dry-run", "torture", "HOURS=3"]
+    done = subprocess.run(made, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "tests.torture.run hours --hours 3" in done.stdout
+
+
+def test_what_the_program_finds_is_printed_with_its_replay(tmp_path, monkeypatch):
+    fake = tmp_path / "torture"
+    fake.write_text("#!/bin/sh\nprintf 'count kills 3\\nbroken\\tlost\\t--seed 5 --at 3\\n'\n")
+    fake.chmod(0o700)
+    monkeypatch.setattr(program, "PROGRAM", fake)
+    outcome = Outcome("kills")
+    program.run_program(outcome, ["kills"], str(tmp_path), EFFORT, hangs_after_s=60)
+    assert outcome.counts == {"kills": 3}
+    (broken,) = outcome.broken
+    assert broken.endswith(f"replay: {fake} kills --folder /tmp/barcache-kills --seed 5 --at 3")
 
 
 def test_figures_go_between_the_marks_only():

@@ -36,7 +36,7 @@ GOALS: tuple[Goal, ...] = (
     Goal(
         "storm",
         "Eight processes of eight threads do everything at once; no get is wrong or stale.",
-        {"storm operations": 2_000_000},
+        {"storm operations": 2_000_000, "kills": 20, "stops": 20},
     ),
     Goal(
         "forks",
