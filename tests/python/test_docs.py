@@ -56,6 +56,27 @@ def test_links_lead_somewhere(document: str) -> None:
         assert path.exists(), f"{document} links to {target}"
 
 
+def test_the_promise_and_its_limits_are_in_both_places() -> None:
+    def quoted(document: str) -> str:
+        text = (ROOT / document).read_text(encoding="utf-8")
+        return " ".join(re.findall(r"^> (.*)$", text, re.M))
+
+    promise = quoted("docs/reliability.md")
+    assert promise == quoted("README.md")
+    for sentence in (
+        "Never a wrong byte from disk.",
+        "An acknowledged put survives kill -9, and a power cut in full mode.",
+        "Whatever is in a file or in the catalog is a miss or a typed error, never a crash.",
+        "Safe with threads, processes and fork.",
+        "Nothing outside the cache directory is read, written or removed.",
+    ):
+        assert sentence in promise
+    for document in ("README.md", "docs/reliability.md"):
+        text = " ".join((ROOT / document).read_text(encoding="utf-8").split())
+        for limit in ("swapped cannot be seen", "before 3.51.3", "across a fork", "Polars itself"):
+            assert limit in text, f"{document} does not name the limit: {limit}"
+
+
 def test_the_documented_commands_exist() -> None:
     text = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
     table = text[text.index("## The command line") : text.index("## In place of RustyBT")]
