@@ -1,5 +1,6 @@
 """get_or_fetch by interval: ends in their types, zones, shapes of answers, failures, sharing."""
 
+import math
 import threading
 from datetime import UTC, date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
@@ -102,18 +103,30 @@ def test_only_the_gaps_are_fetched_and_shared_by_symbols_that_have_the_same(cach
     ]
 
 
-def test_a_source_that_joins_symbols_is_called_once(cache, vendor):
-    class Joining:
-        source_id = "joining"
-        joins_symbols = True
+@pytest.mark.parametrize(
+    ("call_cost_s", "calls"),
+    [
+        (math.inf, 1),
+        (timedelta(days=12), 1),  # A lacks 5 days and B 16: 11 are fetched needlessly.
+        (timedelta(days=11), 2),
+        (3600, 2),
+        (0, 2),
+    ],
+)
+def test_symbols_share_a_call_where_that_costs_less(cache, vendor, call_cost_s, calls):
+    class Dear:
+        source_id = "dear"
 
         def fetch(self, *request):
             return vendor(*request)
 
-    cache.get_or_fetch(["A"], "2023-01-10", "2023-01-20", "1d", Joining())
+    source = Dear()
+    source.call_cost_s = call_cost_s
+    cache.get_or_fetch(["A"], "2023-01-10", "2023-01-20", "1d", source)
     vendor.calls.clear()
-    answer = cache.get_or_fetch(["A", "B"], "2023-01-05", "2023-01-20", "1d", Joining())
-    assert len(vendor.calls) == 1
+    said = cache.explain(["A", "B"], "2023-01-05", "2023-01-20", "1d", source)
+    answer = cache.get_or_fetch(["A", "B"], "2023-01-05", "2023-01-20", "1d", source, overlap=0)
+    assert said["calls"] == len(vendor.calls) == calls
     assert_frame_equal(answer, vendor(["A", "B"], "2023-01-05", "2023-01-20", "1d"))
 
 

@@ -107,7 +107,7 @@ def test_an_object_tells_about_itself_by_attributes():
         data_delay_s = 60
         adjustment = "all"
         supports_live = True
-        joins_symbols = True
+        call_cost_s = timedelta(days=2)
         calendar = "XNYS"
         argument_type = "date"
 
@@ -116,7 +116,8 @@ def test_an_object_tells_about_itself_by_attributes():
 
     source = as_source(Mine())
     assert (source.name, source.data_delay_s, source.adjustment) == ("mine", 60, "all")
-    assert (source.supports_live, source.joins_symbols, source.calendar) == (True, True, "XNYS")
+    assert (source.supports_live, source.calendar) == (True, "XNYS")
+    assert source.call_cost_s == 2 * 86_400
     assert source.fetch(["A"], "2023-01-01T10:00", DAY, "1m") == (
         ["A"], date(2023, 1, 1), DAY, "1m",
     )  # fmt: skip
@@ -146,9 +147,14 @@ def test_what_has_no_lasting_name_needs_one(nameless):
     assert as_source(nameless, "mine").name == "mine"
 
 
-def test_a_negative_delay_is_refused():
+def test_a_negative_delay_or_cost_is_refused():
     with pytest.raises(InvalidArgument, match="delay"):
         as_source(DataSource(delay=-1))
+    for cost in (-1, float("nan")):
+        adapter = DataSource()
+        adapter.call_cost_s = cost
+        with pytest.raises(InvalidArgument, match="call cost"):
+            as_source(adapter)
 
 
 # --- Sync and async

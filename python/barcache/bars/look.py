@@ -115,7 +115,8 @@ def calls_for(
     Gaps count as what they are asked by: two gaps of one day are one call for that day.
     """
     named = [(place, *request.ends.named(gap, look.symbols[place].zone)) for place, gap in gaps]
-    return _core.plan_calls(named, NO_LIMIT_NS if request.source.joins_symbols else 0)
+    cost_ns = min(request.source.call_cost_s * 1e9, NO_LIMIT_NS)
+    return _core.plan_calls(named, int(cost_ns))
 
 
 def missing_of(request: BarRequest, look: Look) -> dict[str, list[tuple[Any, Any]]]:

@@ -13,7 +13,7 @@ attribute          meaning                                     without it
 ``data_delay_s``   seconds until a finished bar is published   ``get_metadata().data_delay``, 0
 ``adjustment``     mode of price adjustment                    None
 ``supports_live``  answers may still change (value or method)  False
-``joins_symbols``  a call costs, whatever it asks for          False
+``call_cost_s``    what a call costs, in a symbol's seconds    0
 ``calendar``       name of an exchange_calendars calendar      ``"24/7"`` for ccxt, else None
 ``argument_type``  what start and end are, ARGUMENT_TYPES      ``"timestamp"`` for RustyBT's,
                                                                else ``"as given"``
@@ -50,8 +50,9 @@ class Source:
         data_delay_s: seconds between a bar's end and its publication.
         adjustment: the mode of price adjustment, part of a series' identity; None: one only.
         supports_live: answers for the present may still change.
-        joins_symbols: symbols should share a call even where their gaps differ, because a call
-            costs more than bars that are fetched again.
+        call_cost_s: what a call costs, whatever it asks for, in seconds of one symbol's history:
+            symbols whose gaps differ share a call where fewer seconds than that are then fetched
+            needlessly. 0: never; ``math.inf``: always.
         calendar: name for exchange_calendars, ``"24/7"``, or None if not known.
         argument_type: what ``fetch`` hands on as start and end: ``"as given"``, or that type.
         wrapped: the object that ``as_source`` was given.
@@ -63,7 +64,7 @@ class Source:
     data_delay_s: float = 0.0
     adjustment: str | None = None
     supports_live: bool = False
-    joins_symbols: bool = False
+    call_cost_s: float = 0.0
     calendar: str | None = None
     argument_type: str = "as given"
     wrapped: Any = None
@@ -238,7 +239,7 @@ def as_source(obj: Any, name: str | None = None) -> Source:
         data_delay_s=_delay_s(obj, metadata),
         adjustment=getattr(obj, "adjustment", None),
         supports_live=_value(getattr(obj, "supports_live", False)),
-        joins_symbols=bool(getattr(obj, "joins_symbols", False)),
+        call_cost_s=_seconds("call cost", getattr(obj, "call_cost_s", 0)),
         calendar=getattr(obj, "calendar", ALWAYS_OPEN if kind == "ccxt" else None),
         argument_type=argument_type,
         wrapped=obj,
@@ -259,10 +260,14 @@ def _delay_s(obj: Any, metadata: Any) -> float:
     if delay is None:
         delay = getattr(metadata, "data_delay", None) or 0  # RustyBT: minutes.
         delay *= 60
-    delay = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
-    if not delay >= 0:
-        raise InvalidArgument(f"a source's delay of {delay} s makes no sense: use 0 or more")
-    return delay
+    return _seconds("delay", delay)
+
+
+def _seconds(what: str, given: Any) -> float:
+    seconds = given.total_seconds() if isinstance(given, timedelta) else float(given)
+    if not seconds >= 0:
+        raise InvalidArgument(f"a source's {what} of {seconds} s makes no sense: use 0 or more")
+    return seconds
 
 
 def _is_rustybt(obj: Any, fetcher: Any) -> bool:
