@@ -20,6 +20,7 @@ from tests.torture.goals import GOALS, Goal
 from tests.torture.outcome import Effort, Outcome
 
 SECONDS = {"sample": 40.0, "ci": 600.0}  # The most that one part may take.
+WHOLE_S = {"sample": 180, "ci": 1500}  # What all of it may take on two idle processors.
 
 
 def _run_part(goal: Goal, effort: Effort) -> Outcome:
@@ -66,6 +67,9 @@ def main() -> int:
     failed = sum(bool(outcome.broken) for outcome in outcomes)
     if arguments.write:
         report.write(effort, outcomes)
+    took_s = sum(outcome.seconds for outcome in outcomes)
+    if took_s > WHOLE_S.get(arguments.effort, took_s):
+        print(f"SLOW: {took_s:.0f} s, not {WHOLE_S[arguments.effort]}: are the processors busy?")
     print(f"torture: {len(outcomes) - failed} passed, {failed} failed")
     return 1 if failed else 0
 
