@@ -161,7 +161,8 @@ def test_hours_are_shared_by_the_parts_and_each_run_has_a_seed(two_parts, monkey
     assert "tests.torture.run hours --hours 3" in done.stdout
 
 
-def test_a_run_that_takes_longer_than_it_may_says_so(two_parts, monkeypatch, capsys):
+@pytest.mark.usefixtures("two_parts")
+def test_a_run_that_takes_longer_than_it_may_says_so(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["run", "sample", "--part", "first"])
     assert run.main() == 0
     assert "SLOW" not in capsys.readouterr().out
