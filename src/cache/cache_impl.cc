@@ -102,8 +102,7 @@ Status Cache::Impl::Flush() {
   PendingUses::Batch batch(&pending_);
   Status status = writer.ApplyTouches(batch.touches());
   if (status.ok()) status = WriteLinks(&writer, batch.links());
-  if (status.ok()) status = writer.Commit();
-  batch.Settle(status.ok());
+  if (status.ok()) status = writer.Commit([&](bool written) { batch.Settle(written); });
   return status;
 }
 

@@ -101,6 +101,25 @@ TEST_F(CacheTest, UsesAreCountedOnceWhileTheyAreWritten) {
   flusher.join();
 }
 
+TEST_F(CacheTest, UsesAreWrittenOnceByManyWriters) {
+  auto cache = Open(Options());
+  ASSERT_TRUE(cache->Put("key1", bars_).ok());
+  constexpr int kWriters = 4;
+  constexpr int kTurns = 500;
+  std::vector<std::thread> writers;
+  for (int i = 0; i < kWriters; ++i) {
+    writers.emplace_back([&] {
+      for (int turn = 0; turn < kTurns; ++turn) {
+        EXPECT_TRUE(Get(*cache, "key1"));
+        EXPECT_TRUE(cache->Flush().ok());
+      }
+    });
+  }
+  for (std::thread& writer : writers) writer.join();
+  ASSERT_TRUE(cache->Flush().ok());
+  EXPECT_EQ((*cache->catalog().Find("key1"))->access_count, 1 + kWriters * kTurns);
+}
+
 TEST_F(CacheTest, AnotherProcessesPutIsSeenByTheNextGet) {
   auto one = Open(Options());
   auto two = Open(Options());

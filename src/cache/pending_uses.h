@@ -1,8 +1,8 @@
 // PendingUses: what hits leave behind until it is written: touches and links.
 //
 // A hit only records here. A flush, or an eviction that needs the true order of use, takes the
-// touches into a transaction and settles them when its outcome is known; until then Overlay
-// still counts them, so that a lookup never misses a use.
+// touches into a transaction and settles them when its outcome is known, before the next writer
+// may begin; until then Overlay still counts them, so that a lookup never misses a use.
 //
 // Errors: std::bad_alloc from what records or takes, and then nothing is lost. What gives back or
 // settles needs no memory.

@@ -20,6 +20,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -270,8 +271,9 @@ class CatalogWriter {
 
   // Makes everything since Begin visible and (as the options say) durable, and moves the change
   // counters of all keys whose rows were stored or erased (counted uses and links move none).
-  // On error nothing happened. Either way the transaction is over and the next writer may begin.
-  Status Commit();
+  // On error nothing happened. Either way the transaction is over, `tell` hears whether it was
+  // committed, and then the next writer may begin, or a fork happen.
+  Status Commit(const std::function<void(bool committed)>& tell = {});
 
  private:
   friend class Catalog;

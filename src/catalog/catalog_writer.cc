@@ -156,8 +156,9 @@ Epoch CatalogWriter::EpochAfterCommit(std::string_view cache_key) const {
   return epoch;
 }
 
-Status CatalogWriter::Commit() {
+Status CatalogWriter::Commit(const std::function<void(bool)>& tell) {
   const Status status = CommitTransaction();
+  if (tell) tell(status.ok());
   state_->Release();  // Now that no statement of the connection is in use.
   return status;
 }

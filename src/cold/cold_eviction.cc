@@ -45,8 +45,8 @@ Result<WriteOutcomes> ColdTier::Commit(const std::vector<WriteRequest>& requests
   WriteOutcomes result;
   if (requests.empty()) return result;
   std::vector<std::pair<std::string, std::string>> leftovers;  // Key, file.
-  TouchesOnce touches(limits.touches);
   BARCACHE_ASSIGN_OR_RETURN(CatalogWriter writer, catalog_->BeginWrite());
+  TouchesOnce touches(limits.touches);
   // If this put may evict: hits made before it rank as older than it.
   BARCACHE_ASSIGN_OR_RETURN(const CatalogTotals before, writer.Totals());
   int64_t arriving_bytes = 0;
@@ -94,9 +94,8 @@ Result<WriteOutcomes> ColdTier::Commit(const std::vector<WriteRequest>& requests
     for (const auto& [key, path] : leftovers) UnlinkOwned(key, path, events);
     static_cast<void>(Unlink(eviction.victims, events));
   }
-  const Status committed = writer.Commit();
+  const Status committed = writer.Commit([&](bool written) { touches.Settle(written); });
   if (committed.ok()) files->Keep();
-  touches.Settle(committed.ok());
   BARCACHE_RETURN_IF_ERROR(committed);
   for (const auto& [key, path] : leftovers) UnlinkOwned(key, path, events);
   result.evicted_keys = Unlink(eviction.victims, events);
@@ -105,12 +104,11 @@ Result<WriteOutcomes> ColdTier::Commit(const std::vector<WriteRequest>& requests
 
 Result<std::vector<std::string>> ColdTier::Evict(int64_t capacity_bytes, EvictionPolicy policy,
                                                  PendingTouches* pending, EventBuffer* events) {
-  TouchesOnce touches(pending);
   BARCACHE_ASSIGN_OR_RETURN(CatalogWriter writer, catalog_->BeginWrite());
+  TouchesOnce touches(pending);
   BARCACHE_ASSIGN_OR_RETURN(const Eviction eviction,
                             EvictRows(&writer, {policy, capacity_bytes}, "", &touches, events));
-  const Status committed = writer.Commit();
-  touches.Settle(committed.ok());
+  const Status committed = writer.Commit([&](bool written) { touches.Settle(written); });
   BARCACHE_RETURN_IF_ERROR(committed);
   return Unlink(eviction.victims, events);
 }

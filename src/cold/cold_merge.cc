@@ -13,8 +13,8 @@ namespace barcache {
 Result<MergeOutcome> ColdTier::CommitMerge(const MergeRequest& request, const NewEntry& entry,
                                            const WriteLimits& limits, UnnamedFiles* files,
                                            EventBuffer* events) {
-  TouchesOnce touches(limits.touches);
   BARCACHE_ASSIGN_OR_RETURN(CatalogWriter writer, catalog_->BeginWrite());
+  TouchesOnce touches(limits.touches);
   BARCACHE_RETURN_IF_ERROR(RequireFile(entry));
   BARCACHE_ASSIGN_OR_RETURN(const UpsertOutcome upsert, writer.Upsert(entry));
   if (!upsert.stored) return MergeOutcome{};
@@ -31,9 +31,8 @@ Result<MergeOutcome> ColdTier::CommitMerge(const MergeRequest& request, const Ne
   BARCACHE_ASSIGN_OR_RETURN(const Eviction eviction,
                             EvictRows(&writer, {limits.policy, limits.capacity_bytes},
                                       entry.cache_key, &touches, events));
-  const Status committed = writer.Commit();
+  const Status committed = writer.Commit([&](bool written) { touches.Settle(written); });
   if (committed.ok()) files->Keep();
-  touches.Settle(committed.ok());
   BARCACHE_RETURN_IF_ERROR(committed);
   for (const EntryInfo& input : request.inputs) {
     UnlinkOwned(input.cache_key, input.parquet_path, events);

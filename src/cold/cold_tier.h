@@ -40,7 +40,8 @@ class PendingTouches {
   virtual ~PendingTouches() = default;
   // Hands over what is pending, oldest use first. Called with the catalog's writer lock held.
   virtual std::vector<Touch> Take() = 0;
-  // Says what became of the last Take: written, or to be kept for later.
+  // Says what became of the last Take: written, or to be kept for later. Called while that lock is
+  // still held: the next Take would hand over the same again.
   virtual void Settle(bool written) = 0;
 };
 

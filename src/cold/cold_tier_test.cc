@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <new>
 #include <set>
 
 #include "barcache/cache_key.h"
@@ -233,6 +234,48 @@ TEST_F(ColdTierTest, EveryEvictionIsLogged) {
   });
   EXPECT_EQ(static_cast<size_t>(logged), keys->size());
   EXPECT_GE(keys->size(), 3u);
+}
+
+// Notes at every Settle whether another writer could begin by then.
+class WatchedTouches final : public PendingTouches {
+ public:
+  explicit WatchedTouches(Catalog* other) : other_(other) {}
+  std::vector<Touch> Take() override {
+    if (fails) throw std::bad_alloc();
+    return {};
+  }
+  void Settle(bool written) override {
+    settled.push_back(written);
+    EXPECT_EQ(other_->BeginWrite().status().code(), ErrorCode::kBusy);
+  }
+
+  bool fails = false;
+  std::vector<bool> settled;
+
+ private:
+  Catalog* other_;
+};
+
+TEST_F(ColdTierTest, TouchesAreSettledBeforeTheNextWriterBegins) {
+  const int64_t one = Write("a", bars_)->size_bytes;
+  auto other = Catalog::Open({options_.db_path, false, false, 0}, &clock_);
+  ASSERT_TRUE(other.ok());
+  WatchedTouches touches(other->get());
+  WriteRequest request;
+  request.cache_key = "b";
+  request.frame = &bars_;
+  ASSERT_TRUE(cold_->Write({request}, {one, EvictionPolicy::kLru, &touches}, &events_).ok());
+  ASSERT_TRUE(cold_->Evict(one / 2, EvictionPolicy::kLru, &touches, &events_).ok());
+  MergeRequest merge;
+  merge.written = request;
+  merge.written.cache_key = "c";
+  merge.record = [](CatalogWriter*) { return Result<bool>(true); };
+  ASSERT_TRUE(Write("a", bars_).ok());
+  ASSERT_TRUE(cold_->Merge(merge, {one, EvictionPolicy::kLru, &touches}, &events_)->merged);
+  touches.fails = true;
+  EXPECT_THROW(static_cast<void>(cold_->Evict(0, EvictionPolicy::kLru, &touches, &events_)),
+               std::bad_alloc);
+  EXPECT_EQ(touches.settled, (std::vector<bool>{true, true, true, false}));
 }
 
 TEST_F(ColdTierTest, AFrameLargerThanTheTierIsNotAdmittedAndEvictsNothing) {

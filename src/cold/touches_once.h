@@ -8,7 +8,8 @@
 namespace barcache {
 
 // Pending touches as one transaction sees them: taken at most once, and given back by the
-// destructor unless they were settled.
+// destructor unless they were settled. To be declared after the transaction's writer, so that it
+// goes while that still keeps others out.
 class TouchesOnce final : public PendingTouches {
  public:
   explicit TouchesOnce(PendingTouches* touches) : touches_(touches) {}
