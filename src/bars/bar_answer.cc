@@ -2,7 +2,6 @@
 #include "bars/bar_answer.h"
 
 #include <algorithm>
-#include <unordered_map>
 #include <utility>
 
 #include "hot/hot_tier.h"

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "bars/bars_sample.h"
 #include "base/test_directory.h"
-#include "frame/flat_frame.h"
 #include "frame/frame_data.h"
 #include "hot/hot_tier.h"
 
@@ -20,21 +20,6 @@ constexpr int64_t kStepNs = 1000;
 SeriesName Name(const std::string& symbol) { return {"vendor", "1m", "", symbol}; }
 std::string Segment(const std::string& symbol, int number) {
   return SeriesKeyOf(Name(symbol)) + ":" + std::to_string(number);
-}
-
-// Bars at the microseconds [first, first + count), each worth its time.
-Frame BarsFrom(int64_t first, int64_t count) {
-  const std::vector<FlatColumnShape> shapes = {
-      {"timestamp", "tsu:", {}, *FlatTypeOfFormat("tsu:"), false},
-      {"close", "g", {}, *FlatTypeOfFormat("g"), false}};
-  auto builder = FlatFrameBuilder::Make(shapes, count, 1 << 20);
-  auto* times = reinterpret_cast<int64_t*>(builder->data(0));
-  auto* closes = reinterpret_cast<double*>(builder->data(1));
-  for (int64_t i = 0; i < count; ++i) {
-    times[i] = first + i;
-    closes[i] = static_cast<double>(first + i);
-  }
-  return builder->Finish();
 }
 
 class BarAnswerTest : public testing::Test {

@@ -10,8 +10,8 @@
 #include <map>
 #include <string>
 
+#include "bars/bars_sample.h"
 #include "base/test_directory.h"
-#include "frame/flat_frame.h"
 #include "frame/frame_data.h"
 #include "frame/frame_slices.h"
 
@@ -26,21 +26,6 @@ constexpr int64_t kStepNs = 1000;
 constexpr int kBarsOfSegment = 5;
 constexpr int kSegments = 9;
 const SeriesName kName{"vendor", "1m", "", "AAPL"};
-
-// Bars at the microseconds [first, first + count), each worth its time.
-Frame BarsFrom(int64_t first, int64_t count) {
-  const std::vector<FlatColumnShape> shapes = {
-      {"timestamp", "tsu:", {}, *FlatTypeOfFormat("tsu:"), false},
-      {"close", "g", {}, *FlatTypeOfFormat("g"), false}};
-  auto builder = FlatFrameBuilder::Make(shapes, count, 1 << 20);
-  auto* times = reinterpret_cast<int64_t*>(builder->data(0));
-  auto* closes = reinterpret_cast<double*>(builder->data(1));
-  for (int64_t i = 0; i < count; ++i) {
-    times[i] = first + i;
-    closes[i] = static_cast<double>(first + i);
-  }
-  return builder->Finish();
-}
 
 struct Opened {
   explicit Opened(const std::string& folder) {

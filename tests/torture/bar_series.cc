@@ -2,10 +2,10 @@
 
 #include <utility>
 
+#include "bars/bars_sample.h"
 #include "bars/ledger.h"
 #include "bars/merger.h"
 #include "catalog/catalog.h"
-#include "frame/flat_frame.h"
 #include "frame/frame_data.h"
 #include "frame/frame_slices.h"
 
@@ -13,20 +13,6 @@ namespace barcache::torture {
 namespace {
 
 constexpr int64_t kDayUs = kDayNs / 1000;
-
-Frame BarsOf(int first_day, int last_day) {
-  const std::vector<FlatColumnShape> shapes = {
-      {"timestamp", "tsu:", {}, *FlatTypeOfFormat("tsu:"), false},
-      {"close", "g", {}, *FlatTypeOfFormat("g"), false}};
-  auto builder = FlatFrameBuilder::Make(shapes, last_day - first_day + 1, 1 << 20);
-  auto* times = reinterpret_cast<int64_t*>(builder->data(0));
-  auto* closes = reinterpret_cast<double*>(builder->data(1));
-  for (int day = first_day; day <= last_day; ++day) {
-    times[day - first_day] = day * kDayUs;
-    closes[day - first_day] = day;
-  }
-  return builder->Finish();
-}
 
 void AddDays(const FrameSlice& slice, std::vector<int64_t>* days,
              std::vector<std::string>* broken) {
@@ -48,8 +34,8 @@ SeriesName BarSeries() { return {"vendor", "1d", "", "bars"}; }
 
 void PutBars(Worker& worker, int first_day, int last_day) {
   const std::string key = SeriesKeyOf(BarSeries()) + ":" + std::to_string(first_day);
-  worker.Do("put bars", {},
-            [&](Cache& cache) { return cache.Put(key, BarsOf(first_day, last_day), {}); });
+  const Frame bars = BarsFrom(first_day, last_day - first_day + 1, kDayUs);
+  worker.Do("put bars", {}, [&](Cache& cache) { return cache.Put(key, bars, {}); });
   std::string days;
   for (int day = 0; day <= last_day; ++day) days += (day == 0 ? "" : ",") + std::to_string(day);
   const Effect effect{.kind = Effect::Kind::kFact, .name = "bars", .text = days};
