@@ -101,12 +101,11 @@ void WriteHeader(uint8_t* page, int64_t page_count) {
 }
 
 // Steps `from`, and puts each row into `into`. *source says how reading ended.
-Result<int64_t> CopyRows(SqliteStatement* from, SqliteStatement* into, Status* source) {
-  int64_t rows = 0;
+Status CopyRows(SqliteStatement* from, SqliteStatement* into, Status* source) {
   while (true) {
     const Result<bool> row = from->Step();
     *source = row.status();
-    if (!row.ok() || !*row) return rows;
+    if (!row.ok() || !*row) return Status();
     for (int column = 0; column < from->column_count(); ++column) {
       switch (from->type(column)) {
         case SqliteType::kInteger:
@@ -127,9 +126,32 @@ Result<int64_t> CopyRows(SqliteStatement* from, SqliteStatement* into, Status* s
       }
     }
     BARCACHE_RETURN_IF_ERROR(into->Run());
-    ++rows;
   }
 }
+
+// What CopyFigures copies.
+struct Figures {
+  const char* table;
+  const char* select;
+  const char* insert;
+};
+constexpr Figures kFigures[] = {
+    {"cache_entries",
+     "SELECT cache_key, last_accessed, access_count FROM cache_entries NOT INDEXED"
+     " WHERE typeof(cache_key) = 'text' AND typeof(last_accessed) = 'integer'"
+     " AND access_count BETWEEN 0 AND 1099511627776",
+     "INSERT OR IGNORE INTO temp.salvaged_uses VALUES (?1, ?2, ?3)"},
+    {"barcache_entries",
+     "SELECT cache_key, use_order, fetch_cost FROM barcache_entries NOT INDEXED"
+     " WHERE typeof(cache_key) = 'text' AND typeof(use_order) = 'integer'"
+     " AND typeof(fetch_cost) = 'real'",
+     "INSERT OR IGNORE INTO temp.salvaged_costs VALUES (?1, ?2, ?3)"},
+    {"backtest_cache_links",
+     "SELECT id, backtest_id, cache_key, linked_at FROM backtest_cache_links NOT INDEXED"
+     " WHERE typeof(backtest_id) = 'text' AND typeof(cache_key) = 'text'"
+     " AND typeof(linked_at) = 'integer'",
+     "INSERT OR IGNORE INTO temp.salvaged_links VALUES (?1, ?2, ?3, ?4)"},
+};
 
 }  // namespace
 
@@ -321,34 +343,31 @@ Status DamagedCatalog::ReadCatalogId() {
   return Status();
 }
 
-Result<DamagedCatalog::Copied> DamagedCatalog::Copy(SqliteConnection* draft,
-                                                    const std::string& table,
-                                                    const std::string& select,
-                                                    const std::string& insert,
-                                                    bool from_both_ends) {
-  Copied copied;
-  if (source_ == nullptr) return copied;
-  copied.complete = source_ == file_.get();  // The image lacks the log.
-  if (names_are_complete_ && std::ranges::find(names_, table) == names_.end()) return copied;
+Result<bool> DamagedCatalog::Copy(SqliteConnection* draft, const std::string& table,
+                                  const std::string& select, const std::string& insert,
+                                  bool from_both_ends, SalvageReport* report) {
+  BARCACHE_ASSIGN_OR_RETURN(const bool complete,
+                            CopyAll(draft, table, select, insert, from_both_ends));
+  if (!complete) report->damaged_tables.push_back(table);
+  return complete;
+}
+
+Result<bool> DamagedCatalog::CopyAll(SqliteConnection* draft, const std::string& table,
+                                     const std::string& select, const std::string& insert,
+                                     bool from_both_ends) {
+  if (source_ == nullptr) return false;
+  const bool has_log = source_ == file_.get();  // The image lacks it.
+  if (names_are_complete_ && std::ranges::find(names_, table) == names_.end()) return has_log;
   BARCACHE_ASSIGN_OR_RETURN(SqliteStatement into, draft->Prepare(insert));
   const std::string orders[] = {"", " ORDER BY rowid DESC"};
   for (int pass = 0; pass < (from_both_ends ? 2 : 1); ++pass) {
     auto from = source_->Prepare(select + orders[pass]);
     Status status = from.status();
-    if (from.ok()) {
-      BARCACHE_ASSIGN_OR_RETURN(const int64_t rows, CopyRows(&*from, &into, &status));
-      copied.rows += rows;
-    }
-    if (status.ok()) return copied;
+    if (from.ok()) BARCACHE_RETURN_IF_ERROR(CopyRows(&*from, &into, &status));
+    if (status.ok()) return has_log && pass == 0;
     if (!IsDamage(status)) return status;
-    copied.complete = false;
   }
-  return copied;
-}
-
-void DamagedCatalog::Report(const std::string& table, const Copied& copied,
-                            SalvageReport* report) const {
-  if (!copied.complete) report->damaged_tables.push_back(table);
+  return false;
 }
 
 Status DamagedCatalog::CopyFigures(SqliteConnection* draft, SalvageReport* report) {
@@ -357,30 +376,10 @@ Status DamagedCatalog::CopyFigures(SqliteConnection* draft, SalvageReport* repor
       "CREATE TEMP TABLE salvaged_costs (cache_key TEXT PRIMARY KEY, use_order, fetch_cost);"
       "CREATE TEMP TABLE salvaged_links (id INTEGER PRIMARY KEY, backtest_id, cache_key, "
       "linked_at)"));
-  BARCACHE_ASSIGN_OR_RETURN(
-      const Copied uses,
-      Copy(draft, "cache_entries",
-           "SELECT cache_key, last_accessed, access_count FROM cache_entries NOT INDEXED"
-           " WHERE typeof(cache_key) = 'text' AND typeof(last_accessed) = 'integer'"
-           " AND access_count BETWEEN 0 AND 1099511627776",
-           "INSERT OR IGNORE INTO temp.salvaged_uses VALUES (?1, ?2, ?3)", true));
-  Report("cache_entries", uses, report);
-  BARCACHE_ASSIGN_OR_RETURN(
-      const Copied costs,
-      Copy(draft, "barcache_entries",
-           "SELECT cache_key, use_order, fetch_cost FROM barcache_entries NOT INDEXED"
-           " WHERE typeof(cache_key) = 'text' AND typeof(use_order) = 'integer'"
-           " AND typeof(fetch_cost) = 'real'",
-           "INSERT OR IGNORE INTO temp.salvaged_costs VALUES (?1, ?2, ?3)", true));
-  Report("barcache_entries", costs, report);
-  BARCACHE_ASSIGN_OR_RETURN(
-      const Copied links,
-      Copy(draft, "backtest_cache_links",
-           "SELECT id, backtest_id, cache_key, linked_at FROM backtest_cache_links NOT INDEXED"
-           " WHERE typeof(backtest_id) = 'text' AND typeof(cache_key) = 'text'"
-           " AND typeof(linked_at) = 'integer'",
-           "INSERT OR IGNORE INTO temp.salvaged_links VALUES (?1, ?2, ?3, ?4)", true));
-  Report("backtest_cache_links", links, report);
+  for (const Figures& some : kFigures) {
+    BARCACHE_RETURN_IF_ERROR(
+        Copy(draft, some.table, some.select, some.insert, true, report).status());
+  }
   return Status();
 }
 
@@ -392,29 +391,28 @@ Status DamagedCatalog::CopyTables(SqliteConnection* draft, SalvageReport* report
     std::string marks = "?1";
     const auto count = std::ranges::count(columns, ',') + 1;
     for (int i = 2; i <= count; ++i) marks += ", ?" + std::to_string(i);
-    BARCACHE_ASSIGN_OR_RETURN(
-        const Copied copied,
+    BARCACHE_RETURN_IF_ERROR(
         Copy(draft, name, "SELECT " + columns + " FROM " + name + " NOT INDEXED",
-             "INSERT OR IGNORE INTO " + name + " (" + columns + ") VALUES (" + marks + ")", true));
-    Report(name, copied, report);
+             "INSERT OR IGNORE INTO " + name + " (" + columns + ") VALUES (" + marks + ")", true,
+             report)
+            .status());
   }
   BARCACHE_RETURN_IF_ERROR(draft->Execute("SAVEPOINT ledger"));
   BARCACHE_ASSIGN_OR_RETURN(
-      const Copied series,
+      const bool all_series,
       Copy(draft, "barcache_series",
            "SELECT series_key, source, resolution, adjustment, symbol, schema_text"
            " FROM barcache_series",
-           "INSERT OR IGNORE INTO barcache_series VALUES (?1, ?2, ?3, ?4, ?5, ?6)", false));
+           "INSERT OR IGNORE INTO barcache_series VALUES (?1, ?2, ?3, ?4, ?5, ?6)", false, report));
   BARCACHE_ASSIGN_OR_RETURN(
-      const Copied coverage,
+      const bool all_coverage,
       Copy(draft, "barcache_coverage",
            "SELECT series_key, begin_ns, end_ns, state, segment_key, asked_at, expires_at"
            " FROM barcache_coverage",
-           "INSERT OR IGNORE INTO barcache_coverage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", false));
-  Report("barcache_series", series, report);
-  Report("barcache_coverage", coverage, report);
+           "INSERT OR IGNORE INTO barcache_coverage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", false,
+           report));
   // A part of it would say of a gap that it was never asked for; of a stale one, that it was.
-  if (!series.complete || !coverage.complete) {
+  if (!all_series || !all_coverage) {
     BARCACHE_RETURN_IF_ERROR(draft->Execute("ROLLBACK TO ledger"));
   }
   return draft->Execute("RELEASE ledger");

@@ -53,19 +53,17 @@ class DamagedCatalog {
   Status CopyTables(SqliteConnection* draft, SalvageReport* report);
 
  private:
-  struct Copied {
-    int64_t rows = 0;
-    bool complete = false;
-  };
   Result<bool> Probe(bool thorough);
   Result<bool> ReadNames(SqliteConnection* connection);
   Status ReadImage();
   Status Judge(const std::string& path, const CatalogNote& note);
   Result<bool> MayBeShared(const CatalogNote& note);
   Status ReadCatalogId();
-  Result<Copied> Copy(SqliteConnection* draft, const std::string& table, const std::string& select,
-                      const std::string& insert, bool from_both_ends);
-  void Report(const std::string& table, const Copied& copied, SalvageReport* report) const;
+  // Returns whether all of it was read; else the report names the table.
+  Result<bool> Copy(SqliteConnection* draft, const std::string& table, const std::string& select,
+                    const std::string& insert, bool from_both_ends, SalvageReport* report);
+  Result<bool> CopyAll(SqliteConnection* draft, const std::string& table, const std::string& select,
+                       const std::string& insert, bool from_both_ends);
 
   CatalogCondition condition_ = CatalogCondition::kSound;
   std::string catalog_id_;
