@@ -22,7 +22,6 @@ namespace barcache {
 
 namespace {
 
-constexpr char kEpochsSuffix[] = "-barcache";
 constexpr int kOldestSqlite = 3'037'000;
 // How often another program's writes are looked for.
 constexpr int64_t kLookIntervalNs = 500'000'000;
@@ -32,11 +31,6 @@ constexpr int64_t kCheckpointPages = 1000;
 constexpr int64_t kLongLogPages = 4000;
 // After an attempt that readers held up, the log grows by this much before the next one.
 constexpr int64_t kCheckpointRetryPages = 250;
-
-bool Exists(const std::string& path) {
-  struct stat status{};
-  return lstat(path.c_str(), &status) == 0;
-}
 
 // Whether a write-ahead log holds anything.
 bool HasLog(const std::string& path) {
@@ -92,6 +86,20 @@ std::string ConnectionPragmas(ConnectionRole role, const CatalogOptions& options
 
 }  // namespace
 
+bool Exists(const std::string& path) {
+  struct stat status{};
+  return lstat(path.c_str(), &status) == 0;
+}
+
+Result<std::string> CanonicalPath(const std::string& db_path) {
+  std::error_code error;
+  // Absolute first: weakly_canonical leaves the path of a new file as it is.
+  auto path = std::filesystem::absolute(db_path, error);
+  if (!error) path = std::filesystem::weakly_canonical(path, error);
+  if (error) return StatusFromErrno(error.value(), "resolve", db_path);
+  return path.string();
+}
+
 Catalog::Impl::Impl(CatalogOptions catalog_options, const Clock* the_clock)
     : options(std::move(catalog_options)),
       clock(the_clock),
@@ -142,11 +150,7 @@ Status Catalog::Impl::Open() {
   }
   memory = options.db_path == ":memory:";
   if (memory) return OpenMemory();
-  std::error_code error;
-  // Absolute first: weakly_canonical leaves the path of a new file as it is.
-  const auto absolute = std::filesystem::absolute(options.db_path, error);
-  if (!error) path = std::filesystem::weakly_canonical(absolute, error).string();
-  if (error) return StatusFromErrno(error.value(), "resolve", options.db_path);
+  BARCACHE_ASSIGN_OR_RETURN(path, CanonicalPath(options.db_path));
   name = path;
   struct stat status{};
   const bool exists = stat(path.c_str(), &status) == 0;

@@ -21,6 +21,11 @@
 
 namespace barcache {
 
+// Whether there is something of that name, be it a link that leads nowhere.
+bool Exists(const std::string& path);
+// The one path of a catalog's file, by whatever path it was given; it need not be there.
+Result<std::string> CanonicalPath(const std::string& db_path);
+
 enum class ConnectionRole { kRead, kWrite, kWatch, kCheckpoint };
 
 struct Catalog::Impl {

@@ -8,32 +8,19 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <filesystem>
 #include <utility>
 
 #include "base/failpoint.h"
 #include "base/file_system.h"
+#include "catalog/catalog_impl.h"
 #include "catalog/schema.h"
 
 namespace barcache {
 namespace {
 
-constexpr char kEpochsSuffix[] = "-barcache";
 constexpr char kDraftSuffix[] = ".rebuild";
 // What SQLite would apply to whatever has the database's name.
 constexpr const char* kLogSuffixes[] = {"-wal", "-shm", "-journal"};
-
-std::string CanonicalPath(const std::string& db_path) {
-  std::error_code error;
-  const auto absolute = std::filesystem::absolute(db_path, error);
-  const auto canonical = std::filesystem::weakly_canonical(absolute, error);
-  return error ? db_path : canonical.string();
-}
-
-bool Exists(const std::string& path) {
-  struct stat status{};
-  return lstat(path.c_str(), &status) == 0;
-}
 
 // `<path>.corrupt-20260131T235959Z`, numbered where that is taken.
 std::string NameForOld(const std::string& path) {
@@ -104,17 +91,18 @@ Result<int64_t> CountRows(SqliteConnection* connection, const std::string& table
 }  // namespace
 
 bool CatalogRebuild::IsDue(const CatalogOptions& options) {
-  const std::string path = CanonicalPath(options.db_path);
-  const CatalogNote note = Epochs::ReadNote(path + kEpochsSuffix);
+  const Result<std::string> path = CanonicalPath(options.db_path);
+  if (!path.ok()) return false;
+  const CatalogNote note = Epochs::ReadNote(*path + kEpochsSuffix);
   struct stat status{};
-  const bool is_there = stat(path.c_str(), &status) == 0 && status.st_size > 0;
+  const bool is_there = stat(path->c_str(), &status) == 0 && status.st_size > 0;
   return !note.catalog_id.empty() && (!is_there || note.damage_seen);
 }
 
 Result<std::unique_ptr<CatalogRebuild>> CatalogRebuild::Begin(const CatalogOptions& options,
                                                               RebuildReach reach) {
-  std::unique_ptr<CatalogRebuild> rebuild(
-      new CatalogRebuild(CanonicalPath(options.db_path), options));
+  BARCACHE_ASSIGN_OR_RETURN(std::string path, CanonicalPath(options.db_path));
+  std::unique_ptr<CatalogRebuild> rebuild(new CatalogRebuild(std::move(path), options));
   BARCACHE_RETURN_IF_ERROR(rebuild->Examine(reach));
   const auto is_to_be_replaced = [&] {
     return rebuild->condition() == CatalogCondition::kLost ||

@@ -34,6 +34,9 @@
 
 namespace barcache {
 
+// What the name of the file adds to the catalog's.
+inline constexpr char kEpochsSuffix[] = "-barcache";
+
 enum class EpochsMode {
   kShared,    // Mapped read-write, made if missing.
   kReadOnly,  // Mapped read-only; without a file there is nothing to see (present() is false).
