@@ -155,6 +155,39 @@ def test_an_answer_without_bars_expires():
     assert finality("1d").none_expires_us(now - 30 * day - 1, now) is None
 
 
+@pytest.mark.parametrize(
+    ("resolution", "ended_before", "held_for"),
+    [
+        ("1m", timedelta(hours=3), timedelta(hours=1)),
+        ("1h", timedelta(hours=3), timedelta(hours=1)),
+        ("4h", timedelta(days=2), timedelta(hours=4)),
+        ("1d", timedelta(days=29, hours=23), timedelta(days=1)),
+        ("1m", timedelta(days=29, hours=23), timedelta(hours=1)),
+        ("1d", timedelta(days=30, hours=1), None),
+        ("1m", timedelta(days=30, hours=1), None),
+    ],
+)
+def test_get_or_fetch_believes_it_for_so_long(cache, resolution, ended_before, held_for):
+    asked_at = now = utc("2023-06-15T12:00")
+    cache._bar_reader.clock = lambda: now.timestamp()
+    calls = []
+
+    def nothing(*call):
+        calls.append(call)
+        return pl.DataFrame(schema={"timestamp": pl.Datetime("us", "UTC"), "close": pl.Float64})
+
+    end = asked_at - ended_before
+    ask = ("A", end - timedelta(hours=2), end, resolution, "vendor", nothing)
+    assert cache.get_or_fetch(*ask).is_empty()
+    now = asked_at + (held_for or timedelta(days=1000)) - timedelta(seconds=2)
+    assert cache.get_or_fetch(*ask).is_empty()
+    assert len(calls) == 1
+    if held_for is not None:
+        now = asked_at + held_for + timedelta(seconds=2)
+        assert cache.get_or_fetch(*ask).is_empty()
+        assert len(calls) == 2
+
+
 zones = st.sampled_from([None, "UTC", "America/New_York", "Asia/Tokyo"])
 calendars = st.sampled_from([None, "24/7", "XNYS", "XTKS", "CMES"])
 resolutions = st.sampled_from(["1m", "1h", "4h", "1d", "1wk", "1mo"])
