@@ -301,6 +301,26 @@ def test_registered_by_name(named):
         as_source(named)
 
 
+def test_a_registered_name_is_all_that_get_or_fetch_needs(named, cache):
+    calls = []
+
+    def bars(symbols, start, end, resolution):
+        calls.append((symbols, start, end, resolution))
+        days = pl.date_range(date.fromisoformat(start), date.fromisoformat(end), eager=True)
+        return pl.DataFrame({"date": days, "symbol": symbols * len(days)})
+
+    request = (["A"], "2023-01-01", "2023-01-05", "1d", named)
+    with pytest.raises(InvalidType, match=f"no source is registered as '{named}'"):
+        cache.get_or_fetch(*request)
+    register(named, bars)
+    assert cache.get_or_fetch(*request).height == 5
+    assert asyncio.run(cache.aget_or_fetch(*request)).height == 5
+    assert calls == [request[:4]]
+    given = cache.get_or_fetch(["B"], *request[1:], bars)  # The function goes before the name.
+    assert given["symbol"].to_list() == ["B"] * 5
+    assert cache.coverage(source=named)["symbol"].to_list() == ["A", "B"]
+
+
 def test_a_factory_makes_it_once(named):
     made = []
 
