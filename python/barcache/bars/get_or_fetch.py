@@ -15,6 +15,7 @@ from barcache.bars.request import (
     checked_columns,
     checked_max_age,
     checked_symbols,
+    require_unicode,
 )
 from barcache.errors import InvalidArgument, InvalidType
 from barcache.freshness import Finality, finality
@@ -137,6 +138,8 @@ def bar_request(
         raise InvalidArgument(f"overlap={overlap} must be from 0 to {MOST_OVERLAP} bars")
     if adjustment is not None and not isinstance(adjustment, str):
         raise InvalidType(f"adjustment must be a str, not {type(adjustment).__name__}")
+    require_unicode("data_source", source.name)
+    require_unicode("adjustment", adjustment or "")
     step = parse_resolution(resolution)
     calendar = source.calendar
     try:

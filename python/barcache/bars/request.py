@@ -79,6 +79,7 @@ def checked_symbols(symbols: Any) -> tuple[str, ...]:
     (('AAPL', 'MSFT'), ('AAPL',))
     """
     if isinstance(symbols, str):
+        require_unicode("symbols", symbols)
         return (symbols,)
     try:
         names = tuple(sorted(set(symbols)))
@@ -89,7 +90,18 @@ def checked_symbols(symbols: Any) -> tuple[str, ...]:
             raise InvalidType(f"symbols must be a list of str: {name!r} is none")
     if not names:
         raise InvalidArgument("symbols is empty: name at least one")
+    require_unicode("symbols", "".join(names))
     return names
+
+
+def require_unicode(what: str, text: str) -> None:
+    """InvalidArgument for a text that cannot be the name of a series."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidArgument(
+            f"{what} holds a lone surrogate, {text[error.start]!r}, which is not text: pass another"
+        ) from None
 
 
 def checked_max_age(max_age: Any) -> int | None:
