@@ -3,7 +3,7 @@
 A source counts every bar that it sends. What get_or_fetch may ask it for: bars that were never
 sent, bars that were not final when they were sent, bars whose segment was removed since, and next
 to a gap `overlap` bars at each of its two edges. Requests for mere days of bars within the day
-cannot name a minute: of a day that is not all there they may fetch all, for each gap in it.
+cannot name a minute: of a day that is not all there they may fetch all, once.
 Anything else, and an answer that is not the source's own, raises AssertionError with the number of
 the sequence.
 """
@@ -132,9 +132,8 @@ class Account:
 
     def check(self, *, whole_days: bool) -> None:
         """Takes the calls of one request, and raises AssertionError if one should not have been."""
-        before = self._held.copy() if whole_days else self._held
         for call in self.source.calls:
-            self._take(call, before, whole_days=whole_days)
+            self._take(call, whole_days=whole_days)
 
     def lose(self, symbol: str, times: pl.Series) -> None:
         """A segment is gone: its bars may be sent again, and so may what lies beside them."""
@@ -144,7 +143,7 @@ class Account:
         self._lost[place, lost] = True
         self._held[place] &= ~(lost | beside[self._previous] | beside[self._following])
 
-    def _take(self, call: Call, before: np.ndarray, *, whole_days: bool) -> None:
+    def _take(self, call: Call, *, whole_days: bool) -> None:
         now_us = self.source.now_s * US
         first = int(np.searchsorted(self._ends, call.begin, side="right"))
         after = int(np.searchsorted(self._begins, call.end, side="right"))
@@ -157,8 +156,7 @@ class Account:
         for row in np.flatnonzero(again.any(axis=1)):
             symbol = self.source.universe.symbols[call.places[row]]
             if whole_days:
-                at_first = before[call.places[row], first:after]
-                self._check_days(at_first, again[row], self._day[first:after], (symbol, call))
+                self._check_days(held[row], again[row], self._day[first:after], (symbol, call))
             else:
                 self._check_runs(held[row], again[row], (symbol, call))
         rest = sent & ~held

@@ -148,9 +148,9 @@ again, segments are removed, and the source fails in the midst of a request. Eac
 
 The run stops at the first bar that is in none of these lines, and at the first answer that is not
 the source's own, bar for bar. Overlap means at most `overlap` bars at each edge of a gap, for each
-symbol. A request for days cannot name an hour: of a day that is not all there it fetches all, once
-for each gap in it. The source counts what it sends; the cache is not asked. Restated bars are tried
-by `make test-bars`, on small universes.
+symbol. A request for days cannot name an hour: of a day that is not all there it fetches all,
+once. The source counts what it sends; the cache is not asked. Restated bars are tried by
+`make test-bars`, on small universes.
 
 A cache of whole requests knows a request by symbols, start and end. It would never notice that a
 bar was provisional: it is given more than its due.

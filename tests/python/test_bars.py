@@ -232,6 +232,23 @@ def test_two_gaps_of_one_day_are_one_call_for_that_day(make):
     assert_frame_equal(answer, vendor(["A"], *days))
 
 
+def test_what_is_asked_again_between_two_gaps_of_a_day_is_recorded_again(make):
+    class ByDay(Vendor):
+        def bars(self, symbols):
+            return super().bars(symbols).filter(pl.col("timestamp").dt.hour().is_between(8, 16))
+
+    vendor = ByDay("1h")
+    cache = make()
+    evening = datetime(2023, 1, 3, 18)
+    ask(cache, vendor, ["A"], evening, evening + timedelta(hours=2), "1h")
+    assert cache.coverage("A")["state"].to_list() == ["none"]
+    vendor.calls.clear()
+    ask(cache, vendor, ["A"], "2023-01-02", "2023-01-04", "1h")
+    assert vendor.calls == [(("A",), "2023-01-02", "2023-01-04")]
+    states = cache.coverage("A")["state"].to_list()
+    assert states == ["data", "none"], "none is only the evening of the last day"
+
+
 def test_minutes_between_bars_are_not_asked_for(make):
     vendor = Vendor("1m")
     cache = make()

@@ -188,7 +188,7 @@ class Fetching:
             NotBars: an answer that is none.
             Whatever the source raises; what other calls of it brought is kept.
         """
-        gaps = [_Gap(part, gap) for part in look.symbols for gap in part.gaps()]
+        gaps = [_Gap(part, gap) for part in look.symbols for gap in self._gaps_of(part)]
         for gap in gaps:
             self._add_overlaps(gap)
         places = {part.symbol: place for place, part in enumerate(look.symbols)}
@@ -205,6 +205,22 @@ class Fetching:
             ]
             finished = (yield from self._call((begin, end), in_call)) and finished
         return finished
+
+    def _gaps_of(self, part: SymbolLook) -> list[Interval]:
+        """What is missing; two gaps that the same days name are one if no bars lie between.
+
+        What lies between is asked for again then, so that its answer counts.
+        """
+        gaps: list[Interval] = []
+        for begin, end in part.gaps():
+            if gaps:
+                held = any(left < begin and right > gaps[-1][1] for left, right, _ in part.pieces)
+                named = self.request.ends.named
+                if not held and named((begin, end), part.zone)[0] <= named(gaps[-1], part.zone)[1]:
+                    gaps[-1] = (gaps[-1][0], end)
+                    continue
+            gaps.append((begin, end))
+        return gaps
 
     def _add_overlaps(self, gap: _Gap) -> None:
         """The nearest bars that are held on either side, as far as the ends can name them."""
