@@ -121,7 +121,8 @@ class Cache {
   // Looks for damage everywhere in the catalog (SQLite's quick_check) and rebuilds it if there is
   // any, one that RustyBT shares too; the old file is kept as `<db>.corrupt-<UTC>`. To be called
   // while no other program than barcache has it open. Returns whether it was rebuilt; false too for
-  // a foreign file, which is left alone. Errors: kCatalogCorrupt (it could not be), kIo, kBusy.
+  // a foreign file, which is left alone. Errors: kInvalidArgument (read-only, or in memory),
+  // kCatalogCorrupt (it could not be rebuilt), kIo, kBusy, kOutOfMemory.
   static Result<bool> RepairCatalog(const CacheOptions& options, const EventSink& sink = {});
 
   // Closes as Close does; errors are then only logged.

@@ -2,8 +2,8 @@
 //
 // A round collects the paths in the catalog (8 bytes each), then walks the directory; what no row
 // named, is older than the grace time and is this catalog's (orphan.h) goes, each under the
-// writers' lock for itself. A step looks at a few hundred rows or names and holds nothing
-// between steps. The first round begins some time after opening, the next ones hourly.
+// writers' lock for itself. A step looks at a few hundred rows or names; no lock is held between
+// steps. The first round begins some time after opening, the next ones hourly.
 //
 // Thread safety: one thread at a time.
 #pragma once

@@ -84,7 +84,7 @@ class HotTier {
 
   void SetCapacity(int64_t capacity_bytes, EventBuffer* events);
   // How much memory its owner keeps elsewhere that is to count as the tier's; 0 at first. Evicts at
-  // once if that is too much now.
+  // once if that is too much now. `events` may be null, here and above.
   void SetAside(int64_t bytes, EventBuffer* events);
   int64_t capacity_bytes() const;
   int64_t total_charge_bytes() const;
