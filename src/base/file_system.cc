@@ -21,6 +21,8 @@
 namespace barcache {
 namespace {
 
+constexpr std::string_view kTemporaryPrefix = ".tmp-";
+
 std::string PathInside(const std::string& directory, std::string_view name) {
   return directory + "/" + std::string(name);
 }
@@ -376,7 +378,7 @@ Status Directory::WriteFileAtomically(const std::string& name, std::span<const u
 Result<std::string> Directory::WriteFileAtomically(const std::function<std::string()>& final_name,
                                                    std::span<const uint8_t> bytes,
                                                    bool durable) const {
-  const std::string temp_name = ".tmp-" + RandomHex32();
+  const std::string temp_name = std::string(kTemporaryPrefix) + RandomHex32();
   BARCACHE_ASSIGN_OR_RETURN(FileDescriptor fd, NewFile(temp_name));
   std::string name;  // Outlives what takes the file of that name away.
   Unfinished unfinished(fd_.get(), temp_name);
@@ -475,6 +477,12 @@ Result<std::optional<FileInfo>> Directory::Examine(const std::string& name) cons
                                           .size_bytes = info.st_size,
                                           .modified_s = info.st_mtim.tv_sec,
                                           .is_regular = S_ISREG(info.st_mode)});
+}
+
+bool IsTemporaryName(std::string_view name) {
+  return name.starts_with(kTemporaryPrefix) && name.size() == kTemporaryPrefix.size() + 32 &&
+         name.find_first_not_of("0123456789abcdef", kTemporaryPrefix.size()) ==
+             std::string_view::npos;
 }
 
 bool IsConfinedName(std::string_view name) {

@@ -155,6 +155,10 @@ class Directory {
 // True for one plain component: not empty, no '/', no NUL, not "." or "..", at most 255 bytes.
 bool IsConfinedName(std::string_view name);
 
+// Whether WriteFileAtomically gives such a name to what it has not renamed yet: ".tmp-" and 32 hex
+// letters.
+bool IsTemporaryName(std::string_view name);
+
 // Creates `path` and missing parents, each with mode 0700. Ok if it is a directory already.
 Status MakeDirectories(const std::string& path);
 

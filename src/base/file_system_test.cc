@@ -81,6 +81,24 @@ TEST_F(FileSystemTest, WritesAndReadsBack) {
   EXPECT_EQ(CountFiles(), 3u) << "no temporary file stays";
 }
 
+TEST_F(FileSystemTest, AnUnfinishedFileIsKnownByItsName) {
+  int unfinished = 0;
+  const auto name = [&] {
+    for (const auto& file : fs::directory_iterator(cache_)) {
+      unfinished += IsTemporaryName(file.path().filename().string()) ? 1 : 0;
+    }
+    return std::string("a");
+  };
+  ASSERT_TRUE(directory_->WriteFileAtomically(name, Bytes("x"), false).ok());
+  EXPECT_EQ(unfinished, 1);
+  const std::string letters = RandomHex32();
+  EXPECT_TRUE(IsTemporaryName(".tmp-" + letters));
+  for (const std::string& other : {"a" + letters, ".tmp-" + letters + "0", std::string(".tmp-"),
+                                   ".tmp-" + letters.substr(1) + "g"}) {
+    EXPECT_FALSE(IsTemporaryName(other)) << other;
+  }
+}
+
 TEST_F(FileSystemTest, FilesAndDirectoriesAreTheOwnersAlone) {
   const mode_t before = ::umask(0);
   ASSERT_TRUE(Write("a", "x").ok());

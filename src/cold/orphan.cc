@@ -14,7 +14,6 @@
 namespace barcache {
 namespace {
 
-constexpr int64_t kMaxReadBytes = int64_t{16} << 30;
 constexpr std::string_view kMagic = "PAR1";
 // A Parquet file ends with its footer, the footer's size in 4 bytes, little-endian, and the magic.
 constexpr size_t kTailBytes = 8;
@@ -47,12 +46,6 @@ Result<KeyValues> ReadPairs(const FileDescriptor& file, const std::string& name)
 
 }  // namespace
 
-bool IsTemporaryName(std::string_view name) {
-  constexpr std::string_view kPrefix = ".tmp-";
-  return name.starts_with(kPrefix) && name.size() == kPrefix.size() + 32 &&
-         name.find_first_not_of("0123456789abcdef", kPrefix.size()) == std::string_view::npos;
-}
-
 Origin OriginOf(const Directory& directory, const std::string& name,
                 const std::string& catalog_id) {
   if (IsTemporaryName(name)) return {true, std::nullopt};
@@ -68,7 +61,7 @@ Origin OriginOf(const Directory& directory, const std::string& name,
   }
   if (pairs.status().code() != ErrorCode::kCorruption) return {};
   // Without its end a file does not say whose it is; but nobody can serve it any more.
-  const auto bytes = Directory::ReadOpenFile(**file, name, kMaxReadBytes);
+  const auto bytes = Directory::ReadOpenFile(**file, name, kMaxFileBytes);
   if (!bytes.ok()) return {};
   return {!HexEncode(Sha256(bytes->bytes())).starts_with(parts.checksum_prefix), std::nullopt};
 }

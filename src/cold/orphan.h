@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 
 #include "base/file_system.h"
 
@@ -14,8 +13,8 @@ namespace barcache {
 // A put writes its file before its row: a file younger than this may be about to get one.
 inline constexpr int64_t kOrphanGraceSeconds = 600;
 
-// What a put that was killed leaves behind before its rename: ".tmp-" and 32 hex letters.
-bool IsTemporaryName(std::string_view name);
+// A file without a row that is larger is none of ours for all we know: it is not read.
+inline constexpr int64_t kMaxFileBytes = int64_t{16} << 30;
 
 // What a file without a row says of itself. Neither: it is none of ours, and stays.
 struct Origin {

@@ -18,11 +18,10 @@
 #include "catalog/catalog_rebuild.h"
 #include "cold/cold_events.h"
 #include "cold/entry_stamp.h"
+#include "cold/orphan.h"
 
 namespace barcache {
 namespace {
-
-constexpr int64_t kMaxFileBytes = int64_t{16} << 30;
 
 // A file whose bytes have the digest in its name, and whose footer agrees with the rest of it.
 struct ProvenFile {
