@@ -3,10 +3,8 @@
 import asyncio
 import contextlib
 import inspect
-import tempfile
 import threading
 from datetime import UTC, datetime
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -17,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from test_bars import Vendor, vendor  # noqa: F401 - a fixture.
-from test_bars_oracle import GRIDS, SEQUENCES, Play, steps
+from test_bars_oracle import GRIDS, SEQUENCES, Play, play_through, steps
 
 TIME_LIMIT_S = 60
 DAYS = ("2023-01-05", "2023-01-20", "1d")
@@ -31,20 +29,30 @@ def run(coroutine):
 # --- the contract of the sync calls -------------------------------------------------------------
 
 
-@pytest.fixture(autouse=True, params=["plain fetch", "async fetch"])
-def asks(request, monkeypatch):
+def pytest_generate_tests(metafunc):
     """The tests of test_bars ask by aget_or_fetch, with what they fetch by as it is or async."""
+    if metafunc.function.__name__ in OF_BARS:
+        metafunc.parametrize("asked_by", ["plain fetch", "async fetch"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def asked_by(request, monkeypatch):
+    if request.function.__name__ not in OF_BARS:
+        yield
+        return
+    asked = []
 
     def asked_by_a_task(cache, *call, **options):
+        asked.append(call)
         bound = SIGNATURE.bind(cache, *call, **options)
         fetch_fn = bound.arguments.get("fetch_fn")
         if request.param == "async fetch" and callable(fetch_fn):
             bound.arguments["fetch_fn"] = as_async(fetch_fn)
         return run(CacheManager.aget_or_fetch(*bound.args, **bound.kwargs))
 
-    if request.function.__module__ == "test_bars":
-        monkeypatch.setattr(CacheManager, "get_or_fetch", asked_by_a_task)
-    return request.param
+    monkeypatch.setattr(CacheManager, "get_or_fetch", asked_by_a_task)
+    yield
+    assert asked
 
 
 def as_async(fetch):
@@ -56,13 +64,13 @@ def as_async(fetch):
 
 
 OF_THREADS = {"test_threads_fetch_a_gap_once"}  # It counts threads that wait: see below for tasks.
-globals().update(
-    {
-        name: test
-        for name, test in vars(test_bars).items()
-        if name.startswith("test_") and name not in OF_THREADS
-    }
-)
+OF_BARS = {
+    name: test
+    for name, test in vars(test_bars).items()
+    if name.startswith("test_") and name not in OF_THREADS
+}
+assert vars(test_bars).keys() > OF_THREADS
+globals().update(OF_BARS)
 
 
 def test_both_have_one_signature():
@@ -82,26 +90,14 @@ class AsyncPlay(Play):
         return cache
 
 
-@pytest.fixture
-def only_once(asks):
-    if asks == "plain fetch":
-        pytest.skip("the source is async in either case")
-
-
 @settings(
     max_examples=max(20, SEQUENCES // 4),
     deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.too_slow],
 )
 @given(st.lists(steps, min_size=3, max_size=14), st.sampled_from(sorted(GRIDS)), st.integers(0, 2))
-def test_random_sequences_are_answered_alike(only_once, sequence, grid, overlap):  # noqa: ARG001
-    with tempfile.TemporaryDirectory() as folder:
-        play = AsyncPlay(Path(folder), grid, overlap)
-        try:
-            for step in sequence:
-                play.step(step)
-        finally:
-            play.cache.close()
+def test_random_sequences_are_answered_alike(sequence, grid, overlap):
+    play_through(AsyncPlay, sequence, grid, overlap)
 
 
 # --- tasks --------------------------------------------------------------------------------------

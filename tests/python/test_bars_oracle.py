@@ -234,6 +234,17 @@ class Play:
         self.cache = self.open()
 
 
+def play_through(kind, sequence, grid, overlap) -> None:
+    """Plays the steps, in a folder of their own."""
+    with tempfile.TemporaryDirectory() as folder:
+        play = kind(Path(folder), grid, overlap)
+        try:
+            for step in sequence:
+                play.step(step)
+        finally:
+            play.cache.close()
+
+
 @settings(
     max_examples=SEQUENCES,
     deadline=None,
@@ -241,10 +252,4 @@ class Play:
 )
 @given(st.lists(steps, min_size=3, max_size=14), st.sampled_from(sorted(GRIDS)), st.integers(0, 2))
 def test_every_answer_is_the_sources_and_nothing_is_fetched_twice(sequence, grid, overlap):
-    with tempfile.TemporaryDirectory() as folder:
-        play = Play(Path(folder), grid, overlap)
-        try:
-            for step in sequence:
-                play.step(step)
-        finally:
-            play.cache.close()
+    play_through(Play, sequence, grid, overlap)
