@@ -13,9 +13,8 @@ import subprocess
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from tests.torture.outcome import PROGRAM, Effort, Outcome
+from tests.torture.outcome import PROGRAM, Effort, Outcome, folder_in_memory
 
 TRIALS_PROGRAM = PROGRAM.parent / "failing-calls"
 MOST = {"sample": 2, "ci": 12, "hours": 1_000_000}  # Trials of one operation, kind and way to fail.
@@ -35,15 +34,9 @@ def _pairs() -> list[tuple[str, str]]:
     return [(operation, kind) for operation in operations for kind in kinds]
 
 
-def _place() -> str | None:
-    """A folder in memory where there is one: thousands of small caches are made."""
-    memory = Path("/dev/shm")
-    return str(memory) if memory.is_dir() and os.access(memory, os.W_OK) else None
-
-
 def _try_pair(effort: Effort, operation: str, kind: str, seed: int) -> tuple[int, list[str]]:
     """All trials of one pair: how many calls failed, and what was broken."""
-    with tempfile.TemporaryDirectory(prefix="barcache-calls-", dir=_place()) as place:
+    with tempfile.TemporaryDirectory(prefix="barcache-calls-", dir=folder_in_memory()) as place:
         command = [str(TRIALS_PROGRAM), "--operation", operation, "--kind", kind]
         most = 100 if (operation, kind) in ALWAYS else MOST[effort.name]
         if kind == "malloc":

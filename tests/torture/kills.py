@@ -14,10 +14,9 @@ import subprocess
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.torture.outcome import PROGRAM, ROOT, Effort, Outcome
+from tests.torture.outcome import PROGRAM, ROOT, Effort, Outcome, folder_in_memory
 from tests.torture.program import run_program
 
 if TYPE_CHECKING:
@@ -29,12 +28,6 @@ SURVIVED = ("put", "put_left", "replace", "put_many", "evict_lru", "clear", "dro
 SURVIVED += ("pins", "flight", "fill_gaps", "restate", "merge")
 
 Options = dict[str, str | int]
-
-
-def _place() -> str | None:
-    """Memory instead of a disk, if there is room: a kill loses nothing that was written."""
-    shared = Path("/dev/shm")
-    return str(shared) if shared.is_dir() and os.access(shared, os.W_OK) else None
 
 
 def _sweeps(effort: Effort, scenarios: list[str], turn: int) -> Iterator[Options]:
@@ -74,7 +67,7 @@ def failpoints_in_sources() -> set[str]:
 
 def check_failpoints(outcome: Outcome) -> None:
     """Each failpoint is passed by a scenario, so that somebody is killed there."""
-    with tempfile.TemporaryDirectory(prefix="barcache-kills-", dir=_place()) as folder:
+    with tempfile.TemporaryDirectory(prefix="barcache-kills-", dir=folder_in_memory()) as folder:
         command = [str(PROGRAM), "failpoints", "--folder", folder]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     passed = set(done.stdout.split())
@@ -93,7 +86,7 @@ def _run_sweep(options: Options, effort: Effort, deadline: float) -> Outcome:
         "kills",
         *(word for name, value in options.items() for word in (f"--{name}", str(value))),
     ]
-    with tempfile.TemporaryDirectory(prefix="barcache-kills-", dir=_place()) as folder:
+    with tempfile.TemporaryDirectory(prefix="barcache-kills-", dir=folder_in_memory()) as folder:
         run_program(outcome, words, folder, effort, hangs_after_s=300)
     return outcome
 
@@ -113,9 +106,7 @@ def run(effort: Effort) -> Outcome:
             random.Random(effort.seed + turn).shuffle(sweeps)
             parts = workers.map(lambda options: _run_sweep(options, effort, deadline), sweeps)
             for part in parts:
-                outcome.counts += part.counts
-                outcome.skipped += part.skipped
-                outcome.broken += part.broken
+                outcome.add(part)
                 if outcome.broken and "BARCACHE_MUTANT" in os.environ:
                     workers.shutdown(cancel_futures=True)
                     return outcome  # It is caught.

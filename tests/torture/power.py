@@ -44,10 +44,7 @@ def run(effort: Effort) -> Outcome:
                 for i, way in enumerate(ways)
             ]
             for one in runs:
-                part = one.result()
-                outcome.counts += part.counts
-                outcome.skipped += part.skipped
-                outcome.broken += part.broken
+                outcome.add(one.result())
         over = outcome.broken or outcome.skipped or time.monotonic() > deadline
         if effort.name != "hours" or over:
             break

@@ -8,13 +8,11 @@ file system that promises nothing more), and lets a fresh process compare that w
 from __future__ import annotations
 
 import itertools
-import os
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from tests.torture.outcome import Effort, Outcome
+from tests.torture.outcome import Effort, Outcome, folder_in_memory
 from tests.torture.program import run_program
 
 STATES = {"sample": 12, "ci": 300, "hours": 2000}  # Of each scenario and durability, about.
@@ -27,16 +25,11 @@ FULL_ONLY = ("first_use", "pins", "fill_gaps", "restate", "merge")
 HANGS_AFTER_S = 300.0
 
 
-def _place() -> str | None:
-    memory = Path("/dev/shm")
-    return str(memory) if memory.is_dir() and os.access(memory, os.W_OK) else None
-
-
 def _run_one(scenario: str, durability: str, seed: int, effort: Effort) -> Outcome:
     outcome = Outcome("replay")
     words = ["replay", "--scenario", scenario, "--durability", durability, "--seed", str(seed)]
     words += ["--states", str(STATES[effort.name])]
-    with tempfile.TemporaryDirectory(prefix="barcache-replay-", dir=_place()) as folder:
+    with tempfile.TemporaryDirectory(prefix="barcache-replay-", dir=folder_in_memory()) as folder:
         run_program(outcome, words, folder, effort, hangs_after_s=HANGS_AFTER_S)
     return outcome
 
@@ -53,9 +46,7 @@ def run(effort: Effort) -> Outcome:
         with ThreadPoolExecutor(effort.processes) as workers:
             seed = effort.seed + turn
             for part in workers.map(lambda way, seed=seed: _run_one(*way, seed, effort), ways):
-                outcome.counts += part.counts
-                outcome.skipped += part.skipped
-                outcome.broken += part.broken
+                outcome.add(part)
         over = outcome.broken or outcome.skipped or time.monotonic() > deadline
         if effort.name != "hours" or over:
             return outcome

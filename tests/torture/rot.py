@@ -22,11 +22,10 @@ from pathlib import Path
 
 import polars as pl
 
-from tests.torture.outcome import PROGRAM, Effort, Outcome
+from tests.torture.outcome import PROGRAM, Effort, Outcome, folder_in_memory
 
 HANGS_AFTER_S = 900.0  # For a whole job, also on a busy machine.
 # In memory, where there is room: nothing here depends on what reached a disk.
-MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 # Of how many places one is tried, by effort: about 3 000 in a sample, every one else.
 EVERY = {"sample": {"file": 131, "catalog": 149}}
 
@@ -176,7 +175,7 @@ def _place_of(progress: Path) -> str:
 
 def _run(job: Job, effort: Effort) -> tuple[Job, int, list[str]]:
     """How many were tried, and what broke."""
-    place = Path(tempfile.mkdtemp(prefix="barcache-rot-", dir=MEMORY))
+    place = Path(tempfile.mkdtemp(prefix="barcache-rot-", dir=folder_in_memory()))
     (place / "work").mkdir()
     try:
         done = subprocess.run(
@@ -200,7 +199,7 @@ def _run(job: Job, effort: Effort) -> tuple[Job, int, list[str]]:
 
 
 def _run_once(effort: Effort, seed: int, outcome: Outcome) -> None:
-    place = Path(tempfile.mkdtemp(prefix="barcache-rot-", dir=MEMORY))
+    place = Path(tempfile.mkdtemp(prefix="barcache-rot-", dir=folder_in_memory()))
     try:
         jobs = [*_file_jobs(place, effort, seed), *_catalog_jobs(place, effort, seed)]
         with ThreadPoolExecutor(effort.processes) as pool:
