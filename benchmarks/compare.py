@@ -32,6 +32,7 @@ from barcache.bench.report import duration, markdown_table
 
 from benchmarks import rustybt_source
 from benchmarks.compare_child import CONTENDERS, closes, digest
+from benchmarks.status_line import status_line
 from benchmarks.yahoo_server import YahooServer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -135,7 +136,7 @@ def measure(server: YahooServer, contenders: list[str], rounds: int) -> dict[str
                             raise AssertionError(f"{name} answered {replay} with other bars")
                         counted = {what: server.counted[what] for what in COUNTED}
                         runs[name][phase].append({**counted, "seconds": found["seconds"]})
-                        _progress(f"{replay}, {name}, {phase}")
+                        status_line(f"{replay}, {name}, {phase}")
         results[replay] = {
             "requests": len(requests),
             "contenders": {
@@ -143,7 +144,7 @@ def measure(server: YahooServer, contenders: list[str], rounds: int) -> dict[str
                 for name, phases in runs.items()
             },
         }
-    _progress("")
+    status_line("")
     return results
 
 
@@ -154,12 +155,6 @@ def _median(found: list[dict[str, Any]]) -> dict[str, Any]:
         else int(statistics.median(one[what] for one in found))
         for what in (*COUNTED, "seconds")
     }
-
-
-def _progress(what: str) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\033[K{what}")
-        sys.stderr.flush()
 
 
 def table(of_replay: dict[str, Any]) -> list[list[str]]:

@@ -22,14 +22,13 @@ from barcache.bench import goals, machine, runner
 from barcache.bench.report import figure_table, plain_table, table
 
 from benchmarks import report, rustybt_source
+from benchmarks.status_line import status_line
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def _progress(what: str, share: float) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\033[K{share:4.0%}  {what}" if share < 1 else "\r\033[K")
-        sys.stderr.flush()
+    status_line(f"{share:4.0%}  {what}" if share < 1 else "")
 
 
 def plan(build_directory: Path, *, quick: bool) -> runner.Plan:

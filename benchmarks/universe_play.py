@@ -13,7 +13,6 @@ from __future__ import annotations
 import itertools
 import random
 import tempfile
-import time
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -339,10 +338,9 @@ def play(universe: Universe | RealBars, seed: int, steps: int) -> tuple[Counter[
     """Plays one sequence.
 
     Returns:
-        Requests, calls, bars asked for, what a cache of whole requests would have fetched, and
-        seconds; and the bars that were fetched, by kind.
+        Requests, calls, bars asked for, and what a cache of whole requests would have fetched; and
+        the bars that were fetched, by kind.
     """
-    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="barcache-universe-") as folder:
         one = Play(universe, seed, Path(folder))
         try:
@@ -351,5 +349,4 @@ def play(universe: Universe | RealBars, seed: int, steps: int) -> tuple[Counter[
             raise AssertionError(f"sequence {seed}: {error}") from error
         finally:
             one.cache.close()
-    one.counted["seconds"] = time.monotonic() - began  # type: ignore[assignment]
     return one.counted, one.account.sent

@@ -29,6 +29,7 @@ from barcache.bench.report import markdown_table
 from barcache.bench.universe import Universe
 
 from benchmarks.real_bars import RealBars
+from benchmarks.status_line import status_line
 from benchmarks.universe_play import KINDS, play
 
 if TYPE_CHECKING:
@@ -63,12 +64,6 @@ SIZES = (
 )
 
 
-def _progress(what: str) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\033[K{what}")
-        sys.stderr.flush()
-
-
 def measure(size: Size, sequences: int, steps: int) -> dict[str, Any]:
     """Plays the sequences; AssertionError at the first that goes wrong."""
     universe = size.make()
@@ -76,11 +71,11 @@ def measure(size: Size, sequences: int, steps: int) -> dict[str, Any]:
     sent: Counter[str] = Counter()
     began = time.monotonic()
     for seed in range(sequences):
-        _progress(f"{size.about}: sequence {seed + 1} of {sequences}")
+        status_line(f"{size.about}: sequence {seed + 1} of {sequences}")
         in_sequence, sent_in_sequence = play(universe, seed, steps)
         counted.update(in_sequence)
         sent.update(sent_in_sequence)
-    _progress("")
+    status_line("")
     return {
         "about": size.about,
         "bars": len(universe.symbols) * universe.times.len(),
