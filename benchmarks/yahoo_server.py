@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import polars as pl
 from barcache.bench.frames import walk
+
+from benchmarks.local_server import LocalServer
 
 if TYPE_CHECKING:
     from datetime import date
@@ -33,7 +34,7 @@ def sessions(first: date, last: date) -> pl.Series:
     return pl.Series("timestamp", opens.to_numpy().astype("datetime64[us]"))
 
 
-class YahooServer:
+class YahooServer(LocalServer):
     """The server; use it in a with block.
 
     Args:
@@ -50,6 +51,7 @@ class YahooServer:
     """
 
     def __init__(self, symbols: list[str], first: date, last: date):
+        super().__init__()
         times = sessions(first, last)
         self.bars = {
             symbol: walk(symbol, times, 20 + 7 * place, 10 * (place + 3000))
@@ -57,27 +59,8 @@ class YahooServer:
         }
         self.counted: Counter[str] = Counter()
         self.failures: list[tuple[int, bytes]] = []
-        self.stopped = False
         self._opens = times.dt.epoch("s")
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> YahooServer:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """Nobody answers any more; a second call does nothing."""
-        self.stopped = True
-        if self._thread.is_alive():
-            self._server.shutdown()
-            self._thread.join()
-            self._server.server_close()
 
     def reset(self) -> None:
         """Counts from nothing again."""
@@ -158,28 +141,6 @@ class YahooServer:
         if path.startswith("/ws/fundamentals-timeseries/"):
             return {"timeseries": {"result": [], "error": None}}
         return {}
-
-
-def _handler(server: YahooServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
-        def do_GET(self) -> None:
-            if server.stopped:  # The connection may be an old one.
-                self.close_connection = True
-                return
-            status, body = server.answer(self.path)
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Prints nothing."""
-
-    return Handler
 
 
 def ask_local_server(local: str, place: str) -> Any:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 from datetime import UTC, date, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -22,6 +20,7 @@ from barcache.sources import CCXTSource, YFinanceSource, with_retry
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from benchmarks.local_server import LocalServer
 from benchmarks.yahoo_server import YahooServer, ask_local_server
 
 if TYPE_CHECKING:
@@ -146,45 +145,22 @@ def test_a_yahoo_that_is_not_there(yahoo: YahooServer) -> None:
 # --- An exchange
 
 
-class ExchangeServer:
+class ExchangeServer(LocalServer):
     """Answers like Binance: one pair, with a bar each hour; at most 500 bars a page."""
 
     FIRST = datetime(2023, 7, 1, tzinfo=UTC)
     HOURS = 24 * 60
 
     def __init__(self) -> None:
+        super().__init__()
         self.asked: list[dict[str, str]] = []
         self.failures: list[tuple[int, bytes]] = []
-        answer = self._answer
-
-        class Handler(BaseHTTPRequestHandler):
-            disable_nagle_algorithm = True
-
-            def do_GET(self) -> None:
-                status, body = answer(self.path)
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                """Prints nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
     def close(self, hour: int) -> float:
         return 30_000.0 + hour
 
-    def _answer(self, target: str) -> tuple[int, bytes]:
+    def answer(self, target: str) -> tuple[int, bytes]:
+        """As an exchange would."""
         parts = urlsplit(target)
         asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
         if parts.path.endswith("/exchangeInfo"):
@@ -220,9 +196,8 @@ class ExchangeServer:
 @pytest.fixture
 def exchange() -> Iterator[ExchangeServer]:
     pytest.importorskip("ccxt", reason="not installed: make test-vendors")
-    server = ExchangeServer()
-    yield server
-    server.stop()
+    with ExchangeServer() as server:
+        yield server
 
 
 @pytest.fixture
@@ -314,4 +289,3 @@ def test_an_exchange_that_is_not_there(
     exchange.stop()
     with pytest.raises(SourceUnavailable):
         source.fetch(PAIR, "2023-07-03", "2023-07-03", "1h")
-    exchange.stop = lambda: None  # type: ignore[method-assign]  # It has been stopped.
