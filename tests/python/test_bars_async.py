@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 import test_bars
+from bar_vendor import Vendor
 from barcache import CacheManager
 from barcache.flights import is_async_function
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
-from test_bars import Vendor, vendor  # noqa: F401 - a fixture.
+from test_bars import vendor  # noqa: F401 - a fixture.
 from test_bars_oracle import GRIDS, SEQUENCES, Play, play_through, steps
 
 TIME_LIMIT_S = 60
