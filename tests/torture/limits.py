@@ -17,6 +17,7 @@ import itertools
 import logging
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -41,6 +42,8 @@ CANNOT = 77  # Exit code of a case that this machine cannot do; the reason is on
 NOBODY = 65534
 KEPT = 6
 TRIES = 25
+
+ADVICE = re.compile(r"[;:] (free|raise|check|lower) ")
 
 Limit = Callable[[], contextlib.AbstractContextManager[None]]
 
@@ -103,7 +106,7 @@ class Limited:
             self.counts["calls refused at a limit"] += 1
             if isinstance(error, barcache.BarcacheError) and str(self.place) not in str(error):
                 self.broken(f"an error that does not say on what: {error}")
-            if not any(word in str(error) for word in (";", " to ")):
+            if not ADVICE.search(str(error)):
                 self.broken(f"an error that does not say what to do: {error}")
             return False
         except BaseException as error:
