@@ -122,6 +122,31 @@ def test_the_documented_defaults_are_the_constructor_s() -> None:
             assert written == repr(default)
 
 
+def test_the_documented_waits_for_a_rate_limit_are_those_of_a_retry() -> None:
+    from barcache import RateLimited
+    from barcache.sources import Retry
+
+    def limited() -> None:
+        raise RateLimited("slow down")
+
+    def waits(fraction: float) -> list[float]:
+        slept: list[float] = []
+        with pytest.raises(RateLimited):
+            Retry(sleep=slept.append, fraction=lambda: fraction).call(limited, (RateLimited,))
+        return slept
+
+    assert [2 * wait for wait in waits(0.0)] == waits(1.0)
+    *first, last = (f"{wait:g}" for wait in waits(1.0))
+    calls, minutes = len(first) + 2, f"{Retry().total_s / 60:g} minutes"
+    for document, said in (
+        ("docs/guide.md", f"{', '.join(first)} and {last} seconds (half of it at random)"),
+        ("docs/guide.md", f"for {calls} calls and {minutes} at most"),
+        ("docs/sources.md", f"{', '.join(first)}, {last}, ... seconds (half of it at random)"),
+        ("docs/sources.md", f"for {calls} attempts and {minutes} at most"),
+    ):
+        assert said in " ".join((ROOT / document).read_text(encoding="utf-8").split())
+
+
 @pytest.mark.skipif(not RESULTS.is_file(), reason="make bench has not been run")
 def test_figures_are_those_that_were_measured() -> None:
     done = subprocess.run(
