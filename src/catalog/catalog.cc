@@ -91,6 +91,17 @@ bool Exists(const std::string& path) {
   return lstat(path.c_str(), &status) == 0;
 }
 
+Status CheckFilesBeside(const std::string& path) {
+  for (const char* suffix : {"-journal", "-wal", "-shm"}) {
+    struct stat status{};
+    if (lstat((path + suffix).c_str(), &status) != 0 || S_ISREG(status.st_mode)) continue;
+    return Status(ErrorCode::kIo, "file " + path + suffix +
+                                      ": it is not a regular file; remove it while no process "
+                                      "uses the catalog, and try again");
+  }
+  return Status();
+}
+
 Result<std::string> CanonicalPath(const std::string& db_path) {
   std::error_code error;
   // Absolute first: weakly_canonical leaves the path of a new file as it is.
@@ -164,6 +175,7 @@ Status Catalog::Impl::Open() {
     return Status(ErrorCode::kNotACatalog,
                   "catalog " + path + ": it is not a SQLite database: choose another db_path");
   }
+  BARCACHE_RETURN_IF_ERROR(CheckFilesBeside(path));
   return options.read_only ? OpenReadOnly() : OpenFile();
 }
 

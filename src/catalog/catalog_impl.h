@@ -23,6 +23,8 @@ namespace barcache {
 
 // Whether there is something of that name, be it a link that leads nowhere.
 bool Exists(const std::string& path);
+// That what SQLite opens beside a database is made of files: at a FIFO it would wait for ever.
+Status CheckFilesBeside(const std::string& path);
 // The one path of a catalog's file, by whatever path it was given; it need not be there.
 Result<std::string> CanonicalPath(const std::string& db_path);
 

@@ -102,6 +102,7 @@ bool CatalogRebuild::IsDue(const CatalogOptions& options) {
 Result<std::unique_ptr<CatalogRebuild>> CatalogRebuild::Begin(const CatalogOptions& options,
                                                               RebuildReach reach) {
   BARCACHE_ASSIGN_OR_RETURN(std::string path, CanonicalPath(options.db_path));
+  BARCACHE_RETURN_IF_ERROR(CheckFilesBeside(path));
   std::unique_ptr<CatalogRebuild> rebuild(new CatalogRebuild(std::move(path), options));
   BARCACHE_RETURN_IF_ERROR(rebuild->Examine(reach));
   const auto is_to_be_replaced = [&] {

@@ -1,9 +1,11 @@
 """Bad input: a typed error that says what to do, and nothing lost, half-written or left behind."""
 
+import contextlib
 import os
 import pickle
 import resource
 import shutil
+import socket
 import sqlite3
 import stat
 import subprocess
@@ -170,6 +172,52 @@ def test_a_directory_where_a_file_is_needed_and_the_reverse(tmp_path):
         CacheManager(tmp_path / "file" / "m.db", tmp_path / "cache")
 
     assert (tmp_path / "file").read_text() == "text"
+
+
+KINDS = {
+    "a FIFO": lambda path, _: os.mkfifo(path),
+    "a folder": lambda path, _: path.mkdir(),
+    "a socket": lambda path, _: bind_socket(path),
+    "a link to a file": lambda path, elsewhere: path.symlink_to(elsewhere / "prey"),
+    "a link to nothing": lambda path, elsewhere: path.symlink_to(elsewhere / "nowhere"),
+    "a link to a device": lambda path, _: path.symlink_to("/dev/zero"),
+}
+
+
+def bind_socket(path):
+    with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(path.name)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_file_beside_the_catalog_is_named_and_nobody_waits(tmp_path, kind, read_only):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "prey").write_bytes(b"precious" * 2000)
+    for name in ("m.db-journal", "m.db-wal", "m.db-shm", "m.db-barcache"):
+        folder = tmp_path / name
+        with CacheManager(folder / "m.db", folder / "cache") as cache:
+            cache.put_cached_data("key1", pl.DataFrame({"x": [1]}), dataset_id=1)
+        (folder / name).unlink(missing_ok=True)
+        KINDS[kind](folder / name, elsewhere)
+        with pytest.raises(CacheIOError, match=name):
+            CacheManager(folder / "m.db", folder / "cache", read_only=read_only)
+        commands = [["ls"], ["verify"], ["verify", "--repair"]]
+        for command in commands if kind == "a FIFO" and not read_only else []:
+            place = ["--db", folder / "m.db", "--cache-dir", folder / "cache"]
+            done = subprocess.run(
+                [sys.executable, "-m", "barcache", *command, *place],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            assert done.returncode != 0
+            assert name in done.stdout + done.stderr
+            assert "Traceback" not in done.stderr
+    assert {path.name for path in elsewhere.iterdir()} == {"prey"}
+    assert (elsewhere / "prey").read_bytes() == b"precious" * 2000
 
 
 def as_nobody(script, *arguments):
