@@ -15,6 +15,7 @@ from datetime import time as clock_time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from barcache.cache_manager import BYTES_PER_MB, CacheManager
 from barcache.errors import InvalidArgument
 from barcache.resolution import parse_resolution
 from barcache.sources.base import as_source, is_async
@@ -26,13 +27,11 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from barcache import CacheManager
     from barcache.sources import Source
 
 DEFAULT_FOLDER = "~/.rustybt/cache"
 SIZE_SETTING = "cache.max_size_bytes"
 DEFAULT_SIZE_BYTES = 10 * 1024**3
-BYTES_PER_MB = 1024 * 1024
 LONGEST_AGE_S = 2.0**40
 
 
@@ -78,8 +77,6 @@ class CachedDataSource:
         *,
         max_size_mb: float | None = None,
     ):
-        from barcache import CacheManager
-
         self.adapter = adapter
         self.config = dict(config or {})
         self.freshness_policy = freshness_policy

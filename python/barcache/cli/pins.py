@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import click
 
+from barcache.cache_manager import BYTES_PER_MB
 from barcache.cli.arguments import Location, Size, location_options, required
 from barcache.cli.output import print_json, say
-
-_BYTES_PER_MB = 1024 * 1024
 
 key_option = click.option("--key", help="This entry.")
 backtest_option = click.option("--backtest", metavar="ID", help="The entries that it used.")
@@ -33,7 +32,7 @@ def pin(
     """Keep entries from eviction: one by --key, or those a --backtest used so far."""
     _require_one(key, backtest)
     with required(location).open(
-        read_only=False, cold_cache_size_mb=max_size / _BYTES_PER_MB
+        read_only=False, cold_cache_size_mb=max_size / BYTES_PER_MB
     ) as cache:
         count = cache.pin(key) if key is not None else cache.pin(backtest_id=backtest)
     _tell("pinned", count, as_json)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from barcache.cache_manager import BYTES_PER_MB
 from barcache.cli.arguments import Size, location_options, required
 from barcache.cli.output import Column, print_json, print_rows, say
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from barcache.cli.arguments import Location
     from barcache.warming import WarmPlan, WarmReport
 
-_BYTES_PER_MB = 1024 * 1024
 _NO_LIMIT_MB = 2**40
 
 
@@ -111,7 +111,7 @@ def _opened(location: Location, max_size: int | None, *, dry_run: bool) -> Itera
         with location.open(read_only=True) as cache:
             yield cache
         return
-    limit_mb = _NO_LIMIT_MB if max_size is None else max_size / _BYTES_PER_MB
+    limit_mb = _NO_LIMIT_MB if max_size is None else max_size / BYTES_PER_MB
     settings: dict[str, Any] = {
         "hot_cache_size_mb": 0,
         "cold_cache_size_mb": limit_mb,
