@@ -49,9 +49,9 @@ std::vector<std::string> ProvisionalSegmentsOf(const std::vector<Coverage>& cove
 std::vector<Coverage> RowsNaming(const std::vector<Coverage>& coverage,
                                  const std::vector<std::string>& segments);
 
-// Groups of at least `merge_at` segments to be made one each, of the smallest tier that has any: what
-// comes of them may complete a group of the next one. No segment is in two. `facts`: of the segments
-// that may be merged, in any order; every other segment of the coverage is in the way.
+// Groups of at least `merge_at` segments to be made one each, of the smallest tier that has any:
+// what comes of them may complete a group of the next one. No segment is in two. `facts`: of the
+// segments that may be merged, in any order; every other segment of the coverage is in the way.
 std::vector<std::vector<std::string>> PlanMerges(const std::vector<Coverage>& coverage,
                                                  const std::vector<SegmentFacts>& facts,
                                                  size_t merge_at = kMergeAt);
