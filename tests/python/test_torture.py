@@ -1,18 +1,30 @@
 """The frame of the torture tests: its lists are complete, and its figures are those of the run."""
 
 import importlib
+import itertools
 import re
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.torture import kills, program, report, run, storm  # noqa: E402
+from tests.torture import (  # noqa: E402
+    calls,
+    forks,
+    hostile,
+    kills,
+    program,
+    report,
+    rot,
+    run,
+    storm,
+)
 from tests.torture.goals import GOALS, Goal  # noqa: E402
 from tests.torture.mutants import MUTANTS  # noqa: E402
 from tests.torture.outcome import Effort, Outcome  # noqa: E402
@@ -63,12 +75,17 @@ def test_a_full_run_that_does_too_little_has_failed(monkeypatch):
     assert run._run_part(goal, Effort("sample", 7, 1.0, 2)).broken == []
 
 
-def test_what_could_not_be_done_is_no_failure_but_is_said(monkeypatch):
+def test_what_could_not_be_done_is_no_failure_but_is_said(monkeypatch, capsys):
     goal = Goal("barred", "Needs root.", {"cuts": 2})
     barred = type(sys)("tests.torture.barred")
     barred.run = lambda _: Outcome("barred", skipped=Counter({"no loop device": 3}))
     monkeypatch.setitem(sys.modules, "tests.torture.barred", barred)
-    assert run._run_part(goal, EFFORT).broken == []
+    monkeypatch.setattr(run, "GOALS", (goal,))
+    monkeypatch.setattr(sys, "argv", ["run", "ci"])
+    assert run.main() == 0
+    said = capsys.readouterr().out
+    assert "skipped 3: no loop device\n" in said
+    assert "torture: 1 passed, 0 failed" in said
 
 
 def test_the_figures_are_those_of_the_run(monkeypatch):
@@ -159,6 +176,75 @@ def test_hours_are_shared_by_the_parts_and_each_run_has_a_seed(two_parts, monkey
     made = ["make", "--dry-run", "torture", "HOURS=3"]
     done = subprocess.run(made, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "tests.torture.run hours --hours 3" in done.stdout
+
+
+BROKEN_SEED = 9  # The third round of those below finds something.
+
+
+def break_calls(monkeypatch):
+    def tried(_, *pair):
+        return 1, ["lost"] if pair == ("replace", "eio", BROKEN_SEED) else []
+
+    monkeypatch.setattr(calls, "_pairs", list)
+    monkeypatch.setattr(calls, "_try_pair", tried)
+
+
+def break_forks(monkeypatch):
+    def forked(command, _):
+        is_broken = command[-2:] == ["--seed", str(BROKEN_SEED)]
+        return (1, ["lost"]) if is_broken else (0, ["acknowledged 3"])
+
+    monkeypatch.setattr(forks, "_run", forked)
+
+
+def break_hostile(monkeypatch):
+    def compared(effort, outcome):
+        if effort.seed == BROKEN_SEED:
+            outcome.breaks("lost", hostile._replay(effort))
+
+    monkeypatch.setattr(hostile, "_traced", lambda _: None)
+    monkeypatch.setattr(hostile, "_crafted", lambda *_: None)
+    monkeypatch.setattr(hostile, "_keys", compared)
+
+
+def break_rot(monkeypatch):
+    def jobs(*arguments):
+        return [rot.Job("flips", ("rot-file",), {"seed": str(arguments[-1])})]
+
+    found = {str(BROKEN_SEED): ["lost"]}
+    monkeypatch.setattr(rot, "_file_jobs", jobs)
+    monkeypatch.setattr(rot, "_catalog_jobs", lambda *_: [])
+    monkeypatch.setattr(rot, "_run", lambda job, _: (job, 1, found.get(job.options["seed"], [])))
+
+
+def break_storm(monkeypatch):
+    found = {BROKEN_SEED: ["lost"]}
+    monkeypatch.setattr(storm.Round, "start", lambda *_: None)
+    monkeypatch.setattr(storm, "_hurt", lambda *_: [])
+    monkeypatch.setattr(storm, "_end", lambda *_, **__: [])
+    monkeypatch.setattr(storm, "_check", lambda one, _: found.get(one.seed, []))
+
+
+@pytest.mark.parametrize(
+    ("part", "breaks"),
+    [
+        (calls, break_calls),
+        (forks, break_forks),
+        (hostile, break_hostile),
+        (rot, break_rot),
+        (storm, break_storm),
+    ],
+)
+def test_what_a_later_round_finds_is_seen_again_from_its_seed(part, breaks, monkeypatch):
+    breaks(monkeypatch)
+    clock = itertools.count()
+    monkeypatch.setattr(part, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    (broken,) = part.run(Effort("hours", seed=7, seconds=12.0, processes=1)).broken
+    replay = broken.rpartition("replay: ")[2]
+    name = part.__name__.rpartition(".")[2]
+    assert replay == f"python -m tests.torture.run hours --part {name} --seed {BROKEN_SEED}"
+    (again,) = part.run(Effort("hours", seed=BROKEN_SEED, seconds=3.0, processes=1)).broken
+    assert again == broken
 
 
 @pytest.mark.usefixtures("two_parts")

@@ -41,7 +41,7 @@ def run(effort: Effort) -> Outcome:
     wanted = FORKS.get(effort.name, 1 << 62)
     number = 0
     while outcome.counts["forks"] < wanted and time.monotonic() - began < effort.seconds:
-        seed = effort.seed * 1000 + number
+        seed = effort.seed + number
         with tempfile.TemporaryDirectory(prefix="barcache-forks-") as place:
             forks = min(FORKS_OF_A_ROUND, wanted - outcome.counts["forks"])
             common = ["--dir", f"{place}/cache", "--acked", f"{place}/acked"]
@@ -56,7 +56,7 @@ def run(effort: Effort) -> Outcome:
         outcome.counts["acknowledged puts"] += sum(int(line.split()[1]) for line in acknowledged)
         if code != 0 or end_code != 0 or not acknowledged:
             replay = ["python", "-m", "tests.torture.run", effort.name, "--part", "forks"]
-            outcome.breaks("\n      ".join(said[:10]), [*replay, "--seed", str(effort.seed)])
+            outcome.breaks("\n      ".join(said[:10]), [*replay, "--seed", str(seed)])
             break
         number += 1
     return outcome

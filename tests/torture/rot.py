@@ -212,7 +212,7 @@ def _run_once(effort: Effort, seed: int, outcome: Outcome) -> None:
             replay = ["python", "-m", "tests.torture.run", effort.name, "--part", "rot"]
             what = " ".join(f"{name}={value}" for name, value in job.options.items())
             text = "\n      ".join([f"{job.command[0]} {what}", *said[:10]])
-            outcome.breaks(text, [*replay, "--seed", str(effort.seed)])
+            outcome.breaks(text, [*replay, "--seed", str(seed)])
     finally:
         shutil.rmtree(place, ignore_errors=True)
 

@@ -147,8 +147,8 @@ def _check(one: Round, outcome: Outcome) -> list[str]:
     return said + wrong
 
 
-def _run_round(effort: Effort, number: int, outcome: Outcome) -> None:
-    seed = effort.seed * 1000 + number
+def _run_round(effort: Effort, seed: int, outcome: Outcome) -> None:
+    """One round; its kind is its seed's, so that the seed alone shows it again."""
     dice = random.Random(seed)
     place = Path(tempfile.mkdtemp(prefix="barcache-storm-"))
     (place / "log").mkdir()
@@ -157,10 +157,10 @@ def _run_round(effort: Effort, number: int, outcome: Outcome) -> None:
         effort,
         seed,
         place,
-        roomy=number % 2 == 1,
-        violent=number % 4 >= 2,
-        policy=POLICIES[number % len(POLICIES)],
-        durability="full" if number % 7 == 5 else "normal",
+        roomy=seed % 2 == 1,
+        violent=seed % 4 >= 2,
+        policy=POLICIES[seed % len(POLICIES)],
+        durability="full" if seed % 7 == 5 else "normal",
     )
     try:
         running = {worker: one.start(worker) for worker in range(PROCESSES)}
@@ -172,9 +172,9 @@ def _run_round(effort: Effort, number: int, outcome: Outcome) -> None:
         outcome.counts["stops"] += one.stops
         if said:
             replay = ["python", "-m", "tests.torture.run", effort.name, "--part", "storm"]
-            replay += ["--seed", str(effort.seed)]
+            replay += ["--seed", str(seed)]
             text = "\n      ".join(said[:10])
-            kind = f"round {number}, {'roomy' if one.roomy else 'tiny'}, {one.policy}"
+            kind = f"round {seed}, {'roomy' if one.roomy else 'tiny'}, {one.policy}"
             outcome.broken.append(f"{kind}:\n      {text}\n    replay: {shlex.join(replay)}")
     finally:
         shutil.rmtree(place, ignore_errors=True)
@@ -190,7 +190,7 @@ def run(effort: Effort) -> Outcome:
             break
         if outcome.broken and effort.name != "hours":
             break
-        _run_round(effort, number, outcome)
+        _run_round(effort, effort.seed + number, outcome)
         number += 1
     outcome.counts["rounds"] = number
     return outcome
