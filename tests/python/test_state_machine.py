@@ -3,11 +3,15 @@
 BARCACHE_MACHINE_RUNS sets how many sequences are tried; the default is for every test run.
 """
 
+import inspect
 import os
+import re
 import shutil
 import tempfile
+import time
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -52,6 +56,17 @@ def bars_of(symbols: list[str], first: int, last: int) -> pl.DataFrame:
     )
 
 
+def days_from_the_source(said: dict[str, list[dict[str, Any]]]) -> list[tuple[str, int]]:
+    """Symbol and day of what explain says has to be fetched."""
+    return [
+        (symbol, day)
+        for symbol, parts in said.items()
+        for part in parts
+        if part["from"] == "source"
+        for day in range((part["start"] - FIRST_DAY).days, (part["end"] - FIRST_DAY).days + 1)
+    ]
+
+
 class Model:
     """What a cache without limits holds: frames by key, links, and counters of this session.
 
@@ -65,6 +80,7 @@ class Model:
         self.pinned: set[str] = set()
         self.links: dict[str, set[str]] = {}
         self.hits = self.misses = 0
+        self.earlier_hits = self.earlier_misses = 0  # Of sessions that are over.
 
     def put(self, key: str, number: int, backtest_id: str | None) -> None:
         self.frames.pop(key, None)
@@ -85,6 +101,11 @@ class Model:
         self.segments.pop(key, None)
         self.links.pop(key, None)
         self.pinned.discard(key)
+
+    def end_session(self) -> None:
+        self.earlier_hits += self.hits
+        self.earlier_misses += self.misses
+        self.hits = self.misses = 0
 
     def clear_backtest(self, backtest_id: str, keep_shared: bool) -> None:
         for key in self.keys_of(backtest_id):
@@ -216,6 +237,12 @@ class CacheMachine(RuleBasedStateMachine):
         if number is not None:
             assert lazy.select(pl.len()).collect().item() == frame_of(number).height
 
+    @rule(key=keys, backtest_id=backtests)
+    def get_in_a_block(self, key, backtest_id):
+        with self.cache.backtest(backtest_id):
+            frame = self.cache.get_cached_data(key)
+        self.compare(frame, self.model.get(key, backtest_id))
+
     @rule(key=keys)
     def put_what_cannot_come_back(self, key):
         refused = pl.DataFrame({"o": [object()]}, schema={"o": pl.Object})
@@ -247,6 +274,28 @@ class CacheMachine(RuleBasedStateMachine):
             self.compare(frame, self.model.frames[WHOLE_KEY])
         assert calls == ([] if held else [WHOLE[:4]])
 
+    @rule(backtest_id=maybe_backtest, forget=st.booleans())
+    def call_memoized(self, backtest_id, forget):
+        number = self.next_number()
+        calls = []
+
+        @self.cache.memoize(version="1", ignore=("calls", "number"), backtest_id=backtest_id)
+        def study():
+            calls.append(number)
+            return frame_of(number)
+
+        key = study.key()
+        held = key in self.model.frames
+        if forget:
+            assert study.forget() == held
+            self.model.drop(key)
+            return
+        frame = study()
+        if self.model.get(key, backtest_id) is None:
+            self.model.put(key, number, backtest_id)
+        self.compare(frame, self.model.frames[key])
+        assert calls == ([] if held else [number])
+
     @rule(
         symbols=st.lists(st.sampled_from(SYMBOLS), min_size=1, unique=True),
         ends=st.tuples(st.integers(0, DAYS - 1), st.integers(0, DAYS - 1)),
@@ -264,6 +313,7 @@ class CacheMachine(RuleBasedStateMachine):
 
         span = (FIRST_DAY + timedelta(days=first), FIRST_DAY + timedelta(days=last))
         before = set(self.cache.entries())
+        foretold = self.cache.explain(symbols, *span, "1d", "w")["symbols"]
         frame = self.cache.get_or_fetch(
             symbols, *span, "1d", "w", fetch, backtest_id=backtest_id, overlap=0
         )
@@ -276,6 +326,7 @@ class CacheMachine(RuleBasedStateMachine):
             used += dict.fromkeys(held[day] for day in days if day in held)
             missing += [(symbol, day) for day in days if day not in held]
         assert sorted(asked) == sorted(missing), "what is missing, and nothing else, once"
+        assert sorted(days_from_the_source(foretold)) == sorted(missing)
         self.model.misses += bool(missing)
         for key in used:
             self.model.get(key, backtest_id)
@@ -346,6 +397,14 @@ class CacheMachine(RuleBasedStateMachine):
             self.model.drop(key)
         self.ordered = True
 
+    @rule(is_used=st.booleans())
+    def clear_unused(self, is_used):
+        since = 0 if is_used else int(time.time()) + 3600
+        unused = [] if is_used else list(self.model.frames)
+        assert self.cache.clear_unused_since(since) == len(unused)
+        for key in unused:
+            self.model.drop(key)
+
     @rule()
     def clear_memory(self):
         self.cache.hot_cache.clear()
@@ -355,8 +414,9 @@ class CacheMachine(RuleBasedStateMachine):
     def evict(self):
         limit = self.cache.cold_cache_size_mb
         self.cache.cold_cache_size_mb = self.cache._get_total_cache_size_mb() * 0.6
-        self.cache._check_cold_cache_eviction()
+        evicted = self.cache.evict()
         left = set(self.cache.entries())
+        assert evicted == len(self.model.frames) - len(left)
         is_low = self.cache._get_total_cache_size_mb() <= self.cache.cold_cache_size_mb
         assert is_low or left == self.model.pinned
         self.cache.cold_cache_size_mb = limit
@@ -402,11 +462,19 @@ class CacheMachine(RuleBasedStateMachine):
     def reopen(self):
         self.cache.close()
         self.cache = self.open()
-        self.model.hits = self.model.misses = 0
+        self.model.end_session()
 
     @rule()
     def record(self):
         self.cache.record_daily_statistics()
+
+    @rule()
+    def flush(self):
+        self.cache.flush()
+
+    @rule(repair=st.booleans())
+    def check(self, repair):
+        assert self.cache.check(repair=repair)["clean"]
 
     # --- what must hold at any moment ---------------------------------------------------------
 
@@ -416,6 +484,8 @@ class CacheMachine(RuleBasedStateMachine):
             return
         assert sorted(self.cache.entries()) == sorted(self.model.frames)
         assert len(self.cache) == len(self.model.frames)
+        infos = self.cache.entry_infos()
+        assert sorted(info["cache_key"] for info in infos) == sorted(self.model.frames)
         for backtest_id in BACKTESTS:
             assert sorted(self.cache.entries(backtest_id)) == sorted(
                 self.model.keys_of(backtest_id)
@@ -433,6 +503,10 @@ class CacheMachine(RuleBasedStateMachine):
         assert session["hit_count"] == self.model.hits
         assert session["miss_count"] == self.model.misses
         assert session["hot_hits"] + session["cold_hits"] == self.model.hits
+        stats = self.cache.get_cache_statistics()
+        assert stats["entry_count"] == len(self.model.frames)
+        assert stats["hit_count"] == self.model.earlier_hits + self.model.hits
+        assert stats["miss_count"] == self.model.earlier_misses + self.model.misses
         files = list((self.folder / "cache").glob("*.parquet"))
         assert len(files) == len(self.model.frames)
         total = sum(path.stat().st_size for path in files) / 1024 / 1024
@@ -446,3 +520,24 @@ TestCacheMachine.settings = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+
+# Who tries what the machine does not call; each of these files calls it.
+ELSEWHERE = {
+    "aget_or_fetch": "test_bars_async.py",  # Random sequences, beside get_or_fetch.
+    "warm": "test_warm.py",
+    "metadata_catalog": "test_metadata_catalog.py",
+}
+SETTINGS = {"cache_directory", "closed", "db_path", "eviction_policy", "read_only"}
+FOR_THE_ENGINE = {  # Of the core, for catalog_engine.py alone.
+    "begin_engine_commit", "catalog_id", "connection_target", "end_engine_commit", "same_sqlite",
+}  # fmt: skip
+
+
+def test_every_call_of_the_api_is_made():
+    here = Path(__file__)
+    machine = inspect.getsource(CacheMachine)
+    names = {name for name in dir(CacheManager) if not name.startswith("_")}
+    for name in names - SETTINGS - FOR_THE_ENGINE - set(ELSEWHERE):
+        assert re.search(rf"\.{name}\b", machine), f"no rule calls {name}"
+    for name, file in ELSEWHERE.items():
+        assert f".{name}" in here.with_name(file).read_text(encoding="utf-8")
