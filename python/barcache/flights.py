@@ -22,6 +22,7 @@ import time
 import weakref
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from barcache.errors import FetchFailed, InvalidArgument, InvalidType
@@ -287,6 +288,8 @@ def is_async_function(function: Any) -> bool:
     >>> is_async_function(print)
     False
     """
+    if type(function) is FunctionType and not function.__dict__:  # Most are; ten times faster.
+        return bool(function.__code__.co_flags & inspect.CO_COROUTINE)
     call = type(function).__call__  # An object may have an async one.
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 

@@ -97,20 +97,20 @@ nb::object FrameOf(const Frame& frame) {
 // The rows of one segment, over its memory.
 nb::object SliceOf(CacheCore& self, const BarAnswer& answer) {
   const FrameSlice& slice = answer.slices.front();
-  nb::object whole;
+  const bool is_whole = slice.length == slice.frame.num_rows();
+  const auto wrap = [&](PyObject* native) {
+    return is_whole ? WrapClone(native) : WrapSlice(native, slice.offset, slice.length);
+  };
   if (answer.entry != nullptr && answer.entry->companion != nullptr) {
-    whole = WrapClone(CompanionObject(answer.entry->companion));
-  } else {
-    const nb::object native = NativeDataFrame(slice.frame);
-    if (answer.entry != nullptr && answer.segment_keys.size() == 1) {
-      self.cache->AttachCompanion(answer.segment_keys.front(),
-                                  Hit{slice.frame, nullptr, answer.entry, true},
-                                  MakeCompanion(native));
-    }
-    whole = WrapClone(native.ptr());
+    return wrap(CompanionObject(answer.entry->companion));
   }
-  if (slice.length == slice.frame.num_rows()) return whole;
-  return whole.attr("slice")(slice.offset, slice.length);
+  const nb::object native = NativeDataFrame(slice.frame);
+  if (answer.entry != nullptr && answer.segment_keys.size() == 1) {
+    self.cache->AttachCompanion(answer.segment_keys.front(),
+                                Hit{slice.frame, nullptr, answer.entry, true},
+                                MakeCompanion(native));
+  }
+  return wrap(native.ptr());
 }
 
 // A DataFrame, or bars that are not alike, by symbol.

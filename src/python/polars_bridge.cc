@@ -21,6 +21,7 @@ namespace {
 struct Polars {
   nb::handle data_frame_type;
   nb::handle native_clone;     // PyDataFrame.clone
+  nb::handle native_slice;     // PyDataFrame.slice
   nb::handle series_of_array;  // PySeries.from_arrow_c_array
   nb::object df_name;          // "_df"
   nb::object unnest_name;      // "struct_unnest"
@@ -201,6 +202,22 @@ struct ArrowExport {
   }
 };
 
+// DataFrame._from_pydf without the interpreter: a bare object with its one attribute set. Takes the
+// reference; null: a Python exception is set.
+nb::object Wrapped(PyObject* native) {
+  if (native == nullptr) throw nb::python_error();
+  const nb::object owned = nb::steal(native);
+  const Polars& polars = ThePolars();
+  PyObject* data_frame =
+      PyType_GenericAlloc(reinterpret_cast<PyTypeObject*>(polars.data_frame_type.ptr()), 0);
+  if (data_frame == nullptr) throw nb::python_error();
+  nb::object result = nb::steal(data_frame);
+  if (PyObject_GenericSetAttr(data_frame, polars.df_name.ptr(), native) != 0) {
+    throw nb::python_error();
+  }
+  return result;
+}
+
 }  // namespace
 
 void PreparePolars() {
@@ -210,6 +227,7 @@ void PreparePolars() {
   names->data_frame_type = module.attr("DataFrame").inc_ref();
   const nb::object empty = names->data_frame_type();
   names->native_clone = empty.attr("_df").type().attr("clone").inc_ref();
+  names->native_slice = empty.attr("_df").type().attr("slice").inc_ref();
   const nb::object series = module.attr("Series")();
   names->series_of_array = series.attr("_s").type().attr("from_arrow_c_array").inc_ref();
   names->df_name = nb::str("_df");
@@ -240,19 +258,14 @@ nb::object NativeDataFrame(const Frame& frame) {
 }
 
 nb::object WrapClone(PyObject* native) {
-  const Polars& polars = ThePolars();
-  PyObject* clone = PyObject_Vectorcall(polars.native_clone.ptr(), &native, 1, nullptr);
-  if (clone == nullptr) throw nb::python_error();
-  const nb::object owned = nb::steal(clone);
-  // DataFrame._from_pydf without the interpreter: a bare object with its one attribute set.
-  PyObject* data_frame =
-      PyType_GenericAlloc(reinterpret_cast<PyTypeObject*>(polars.data_frame_type.ptr()), 0);
-  if (data_frame == nullptr) throw nb::python_error();
-  nb::object result = nb::steal(data_frame);
-  if (PyObject_GenericSetAttr(data_frame, polars.df_name.ptr(), clone) != 0) {
-    throw nb::python_error();
-  }
-  return result;
+  return Wrapped(PyObject_Vectorcall(ThePolars().native_clone.ptr(), &native, 1, nullptr));
+}
+
+nb::object WrapSlice(PyObject* native, int64_t offset, int64_t length) {
+  const nb::int_ begin(offset);
+  const nb::int_ count(length);
+  PyObject* arguments[3] = {native, begin.ptr(), count.ptr()};
+  return Wrapped(PyObject_Vectorcall(ThePolars().native_slice.ptr(), arguments, 3, nullptr));
 }
 
 std::shared_ptr<void> MakeCompanion(nb::handle object) {

@@ -10,6 +10,7 @@
 
 #include <nanobind/nanobind.h>
 
+#include <cstdint>
 #include <memory>
 
 #include "barcache/frame.h"
@@ -30,6 +31,9 @@ nanobind::object NativeDataFrame(const Frame& frame);
 
 // A new pl.DataFrame around a shallow clone of `native`.
 nanobind::object WrapClone(PyObject* native);
+
+// A new pl.DataFrame of some of its rows, over the same memory.
+nanobind::object WrapSlice(PyObject* native, int64_t offset, int64_t length);
 
 // A companion that owns a reference to `object` and drops it under the GIL, from any thread.
 std::shared_ptr<void> MakeCompanion(nanobind::handle object);

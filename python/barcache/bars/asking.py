@@ -12,7 +12,7 @@ from barcache.bars.ends import Ends
 from barcache.bars.fetching import NotBars
 from barcache.bars.get_or_fetch import (
     bar_request,
-    is_of_bars,
+    ends_of,
     memo_key,
     named_source,
     source_of,
@@ -321,10 +321,11 @@ class AskingCore(FetchingCore):
         is_async: bool = False,
     ) -> Flying:
         source = self._source_of(data_source, fetch_fn, is_async=is_async)
-        if not is_of_bars(*call):
+        ends = ends_of(*call)
+        if ends is None:
             _refuse_options(call, options)
             return (yield from self._whole(call, source, fetch_fn, options, is_async=is_async))
-        request = bar_request(*_parts(call), source, **options)
+        request = bar_request(call[0], ends, call[3], source, **options)
         known = self._bar_reader.from_cache(self, request, key)
         if known is not None:
             return known
@@ -343,7 +344,9 @@ class AskingCore(FetchingCore):
     def _request(
         self, call: Call, source: Source, fetch_fn: Any, options: BarOptions
     ) -> BarRequest:
-        request = bar_request(*_parts(call), source, **options)
+        symbols, start_date, end_date, resolution = call
+        ends = Ends(start_date, end_date)
+        request = bar_request(symbols, ends, resolution, source, **options)
         return self._to_fetch(request, call, fetch_fn, is_async=False)
 
     def _to_fetch(
@@ -385,11 +388,6 @@ class AskingCore(FetchingCore):
             if not is_async and is_async_function(fetch_fn):
                 refuse_async(fetch_fn)
         return source_of(data_source, fetch_fn)
-
-
-def _parts(call: Call) -> tuple[Any, Ends, str]:
-    symbols, start_date, end_date, resolution = call
-    return symbols, Ends(start_date, end_date), resolution
 
 
 def _refuse_options(call: Call, options: BarOptions) -> None:

@@ -8,9 +8,9 @@ without a zone are read as UTC. Thread safety: values and pure functions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 DAY = timedelta(days=1)
 SECOND_NS = 1_000_000_000
+DAY_NS = 86_400 * SECOND_NS
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_DAY = _EPOCH.toordinal()
 _MICROSECOND = timedelta(microseconds=1)
 
 Interval = tuple[int, int]
@@ -57,6 +59,8 @@ def moment_ns(moment: datetime, zone: tzinfo = UTC) -> int:
 
 def day_ns(day: date, zone: tzinfo = UTC) -> int:
     """The first moment of a day in ``zone``."""
+    if zone is UTC:
+        return (day.toordinal() - _EPOCH_DAY) * DAY_NS
     return moment_ns(datetime(day.year, day.month, day.day, tzinfo=zone))
 
 
@@ -83,12 +87,16 @@ def bar_slot_end(ns: int, resolution: Resolution, zone: tzinfo) -> int:
     return moment_ns(end, zone)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Ends:
-    """Both ends of a request, included in it.
+    """Both ends of a request, included in it. Not to be changed.
 
     Attributes:
         start, end: as the caller gave them: ISO text, date, datetime or pd.Timestamp.
+
+    Raises:
+        InvalidArgument: text that is no ISO date or time.
+        InvalidType: neither text nor a time.
 
     >>> Ends("2023-01-01", date(2023, 1, 31)).interval(UTC)
     (1672531200000000000, 1675209600000000000)
@@ -96,33 +104,40 @@ class Ends:
 
     start: Any
     end: Any
+    _first: date = field(init=False, repr=False)
+    _last: date = field(init=False, repr=False)
+    # The zone asked for last, and the moments there: series mostly share one.
+    _known: tuple[tzinfo, Interval] | None = field(default=None, init=False, repr=False)
 
-    @cached_property
-    def _parsed(self) -> tuple[date, date]:
-        return _parsed(self.start), _parsed(self.end)
+    def __post_init__(self) -> None:
+        self._first, self._last = _parsed(self.start), _parsed(self.end)
 
     def interval(self, zone: tzinfo) -> Interval:
         """The moments asked for, where bars are in ``zone``.
 
         Raises:
-            InvalidArgument: an end before the start, or text that is no ISO date or time.
+            InvalidArgument: an end before the start.
         """
-        first, last = self._parsed
+        known = self._known
+        if known is not None and known[0] is zone:
+            return known[1]
+        first, last = self._first, self._last
         begin = moment_ns(first, zone) if isinstance(first, datetime) else day_ns(first, zone)
         end = moment_ns(last, zone) + 1 if isinstance(last, datetime) else day_ns(last + DAY, zone)
         if end <= begin:
             raise InvalidArgument(f"end_date {self.end} is before start_date {self.start}")
+        self._known = zone, (begin, end)
         return begin, end
 
     @property
     def starts_with_day(self) -> bool:
         """Whether the start is a mere day."""
-        return not isinstance(self._parsed[0], datetime)
+        return not isinstance(self._first, datetime)
 
     @property
     def ends_with_day(self) -> bool:
         """Whether the end is a mere day."""
-        return not isinstance(self._parsed[1], datetime)
+        return not isinstance(self._last, datetime)
 
     def arguments(self, interval: Interval, zone: tzinfo) -> tuple[Any, Any]:
         """The ends of a part of the request in the types of its ends, both included.
@@ -132,11 +147,9 @@ class Ends:
         begin, end = self.interval(zone)
         start_argument, end_argument = self.start, self.end
         if interval[0] != begin:
-            start_argument = _like(
-                self.start, self._parsed[0], -(-interval[0] // 1000) * 1000, zone
-            )
+            start_argument = _like(self.start, self._first, -(-interval[0] // 1000) * 1000, zone)
         if interval[1] != end:
-            end_argument = _like(self.end, self._parsed[1], interval[1] - 1, zone)
+            end_argument = _like(self.end, self._last, interval[1] - 1, zone)
         return start_argument, end_argument
 
     def named(self, interval: Interval, zone: tzinfo) -> Interval:

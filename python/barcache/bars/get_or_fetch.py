@@ -101,16 +101,18 @@ def _never(*_: Any) -> Any:
     raise InvalidArgument("this source is only a name: register it, or pass fetch_fn")
 
 
-def is_of_bars(symbols: Any, start_date: Any, end_date: Any, resolution: Any) -> bool:
-    """Whether symbols, dates and resolution can be read; else they only name a frame."""
+def ends_of(symbols: Any, start_date: Any, end_date: Any, resolution: Any) -> Ends | None:
+    """The ends of a request for bars.
+
+    None: symbols, dates or resolution cannot be read, and only name a frame.
+    """
     if not isinstance(symbols, str) and not all(isinstance(name, str) for name in symbols):
-        return False
+        return None
     try:
         parse_resolution(resolution)
-        Ends(start_date, end_date).starts_with_day  # noqa: B018
+        return Ends(start_date, end_date) if len(symbols) > 0 else None
     except (InvalidArgument, InvalidType):
-        return False
-    return len(symbols) > 0
+        return None
 
 
 def bar_request(

@@ -1,8 +1,9 @@
 """BarReader: answers requests for bars from segments, and fetches only what is missing.
 
-What is wholly in the cache is answered by one native call, and remembered with its frame: as long
-as the change counters of its series stand, the same request is answered from there. Else a call
-looks the request up in the ledger, reads the segments, fetches the gaps, and joins both.
+What is wholly in the cache is answered by one native call. What is asked for a second time is
+remembered with its frame: as long as the change counters of its series stand, the same request is
+answered from there. Else a call looks the request up in the ledger, reads the segments, fetches the
+gaps, and joins both.
 
 Thread safety: everything may be called from any thread. Nothing is locked while a source works.
 """
@@ -27,15 +28,13 @@ if TYPE_CHECKING:
     import polars as pl
 
     from barcache.bars.asking import AskingCore
+    from barcache.bars.frames import BarShape
     from barcache.bars.request import BarRequest
 
 # A segment may be evicted, and a gap be filled by somebody else, between look and read.
 MOST_LOOKS = 6
 REMEMBERED_FRAMES = 1024
 REMEMBERED_SETS = 256
-# Larger answers are remembered when they are asked for again: filling fresh memory takes several
-# times as long as filling that of an answer which was let go (base/block_pool.h).
-LARGE_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
@@ -134,22 +133,21 @@ class BarReader:
         """The answer if every interval is in the cache; None: something has to be fetched."""
         series = self._series(cache, request)
         shapes = [remembered_shape(text) for text in series.schema_texts]
-        known = [shape for shape in shapes if shape is not None]
-        if not known:
+        known = next((shape for shape in shapes if shape is not None), None)
+        if known is None:
             return None
-        columns = (shape.columns.symbol for shape in known)
-        symbol_column = next((column for column in columns if column), "symbol")
         several = len(request.symbols) > 1
+        symbol_column = _symbol_column(shapes) if several else ""
         answer = cache._answer_bars(
             series,
             [
                 (s.columns.time, *request.ends.interval(s.zone))
-                for s in (s or known[0] for s in shapes)
+                for s in (s or known for s in shapes)
             ],
             int(self.clock()),
             request.max_age_s,
             request.offline,
-            symbol_column if several else "",
+            symbol_column,
             request.backtest_id or cache._backtest.get() or "",
         )
         if answer is None:
@@ -163,14 +161,17 @@ class BarReader:
             bars = joined(parts) if parts else _core.empty_frame(text)
             size_bytes = int(bars.estimated_size())
         bars = selected(bars, request.columns)
-        is_wanted = size_bytes < LARGE_BYTES or self._asked_again(memo_key)
-        if memo_key is not None and is_wanted and not request.offline:
+        if memo_key is not None and not request.offline and self._asked_again(memo_key):
             self._remember(cache, memo_key, bars, watch, fresh_until_s, size_bytes)
             bars = bars.clone()
         return bars
 
     def _asked_again(self, memo_key: Any) -> bool:
-        """Whether the request was asked before: a window that moves on is asked for once."""
+        """Whether the request was asked before: a window that moves on is asked for once.
+
+        Remembering it would cost more than it saves, and a large answer's memory could not be
+        filled again by the next one, which is several times faster than filling fresh memory.
+        """
         mark = hash(memo_key)
         if mark in self._asked_once:
             return True
@@ -208,6 +209,12 @@ class BarReader:
             PartialCoverage: offline, or the source failed and ``stale_if_error``.
         """
         return (yield from _Run(cache, request, int(self.clock())).answering())
+
+
+def _symbol_column(shapes: list[BarShape | None]) -> str:
+    """The column that tells several symbols apart: the source's own, if it has one."""
+    columns = (shape.columns.symbol for shape in shapes if shape is not None)
+    return next((column for column in columns if column), "symbol")
 
 
 class _Run:

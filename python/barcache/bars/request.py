@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from barcache.sources.patience import Retry
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class BarRequest:
-    """What get_or_fetch was asked, checked.
+    """What get_or_fetch was asked, checked. Not to be changed: ``replace`` makes another.
 
     Attributes:
         symbols: each once, in order.

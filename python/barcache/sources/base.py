@@ -26,6 +26,7 @@ import functools
 import inspect
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from barcache.errors import InvalidArgument, InvalidType
@@ -217,6 +218,8 @@ def as_source(obj: Any, name: str | None = None) -> Source:
         return as_source(found, name or (None if has_name else obj))
     if isinstance(obj, Source):
         return obj if name is None else replace(obj, name=name)
+    if type(obj) is FunctionType and not obj.__dict__ and name and isinstance(name, str):
+        return Source(name, obj, wrapped=obj)  # It has no attributes to be asked for.
     fetcher = getattr(obj, "fetch", None)
     if isinstance(obj, type) or not callable(fetcher):
         fetcher = None if isinstance(obj, type) else obj
