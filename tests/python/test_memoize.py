@@ -284,6 +284,35 @@ def test_async_functions(cache: CacheManager) -> None:
     assert all(each.equals(frames[0]) for each in frames)
 
 
+def test_hits_of_either_tier_are_linked(cache: CacheManager) -> None:
+    def study(number: int) -> Any:
+        return made(number)
+
+    async def async_study(number: int) -> Any:
+        return made(number)
+
+    def ask(function: Any, backtest_id: str | None) -> str:
+        memoized = cache.memoize(function, backtest_id=backtest_id)
+        answer = memoized(1)
+        if asyncio.iscoroutine(answer):
+            asyncio.run(answer)
+        return memoized.key(1)
+
+    for function in (study, async_study):
+        ask(function, "miss")
+        ask(function, "hot")
+        cache.hot_cache.clear()
+        ask(function, "cold")
+        with cache.backtest("block, hot"):
+            ask(function, None)
+        cache.hot_cache.clear()
+        with cache.backtest("block, cold"):
+            key = ask(function, None)
+        assert cache.backtests(key) == ["block, cold", "block, hot", "cold", "hot", "miss"]
+        assert cache.lookup_cache(key)["access_count"] == 5
+    assert len(calls) == 2
+
+
 def test_exceptions_are_not_kept(cache: CacheManager) -> None:
     @cache.memoize
     def study(number: int) -> Any:
