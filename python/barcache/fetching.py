@@ -82,7 +82,13 @@ class FetchingCore(_core.CacheCore):
         retry: Retry | None,
     ) -> Generator[Any, Any, pl.DataFrame]:
         """The frame of a request, cached as a whole under its key; yields a flight on a miss."""
-        key = self.generate_cache_key(*call, data_source)
+        try:
+            key = self.generate_cache_key(*call, data_source)
+        except TypeError as error:
+            raise InvalidType(
+                f"{error}, so that a request with it has no key: pass symbols as a list of str, "
+                "dates as ISO text, a date, a datetime or a pd.Timestamp"
+            ) from error
         found = self._get(key, backtest_id)
         if found is not None:
             return found

@@ -3,7 +3,8 @@
 Moments are nanoseconds since 1970 in UTC; intervals are half-open pairs of them. A mere day
 (``date``, or ISO text of that length) stands for its first moment as a start, and for its last as
 an end, in the zone of the bars' time column. A time without a zone is in that zone too. Bars
-without a zone are read as UTC. Thread safety: values and pure functions.
+without a zone are read as UTC. What lies before FIRST_NS or after LAST_NS counts as those: no bars
+are kept by interval there. Thread safety: values and pure functions.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from barcache.errors import InvalidArgument
+from barcache.errors import InvalidArgument, InvalidType
 from barcache.sources.base import as_day_or_moment
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 DAY = timedelta(days=1)
 SECOND_NS = 1_000_000_000
 DAY_NS = 86_400 * SECOND_NS
+FIRST_NS = -9_214_560_000_000_000_000  # 1678-01-01: 64 bits of nanoseconds end some months before,
+LAST_NS = 9_214_646_400_000_000_000  # and some months after 2262-01-01.
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = _EPOCH.toordinal()
 _MICROSECOND = timedelta(microseconds=1)
@@ -49,19 +52,25 @@ def zone_of(name: str | None) -> tzinfo:
 def moment_ns(moment: datetime, zone: tzinfo = UTC) -> int:
     """Nanoseconds since 1970 of a datetime; one without a zone is in ``zone``.
 
-    >>> moment_ns(datetime(1970, 1, 2))
-    86400000000000
+    >>> moment_ns(datetime(1970, 1, 2)), moment_ns(datetime.max) == LAST_NS
+    (86400000000000, True)
     """
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=zone)
-    return (moment - _EPOCH) // _MICROSECOND * 1000 + getattr(moment, "nanosecond", 0)
+    ns: int = (moment - _EPOCH) // _MICROSECOND * 1000 + getattr(moment, "nanosecond", 0)
+    return min(max(ns, FIRST_NS), LAST_NS)
 
 
 def day_ns(day: date, zone: tzinfo = UTC) -> int:
     """The first moment of a day in ``zone``."""
     if zone is UTC:
-        return (day.toordinal() - _EPOCH_DAY) * DAY_NS
+        return min(max((day.toordinal() - _EPOCH_DAY) * DAY_NS, FIRST_NS), LAST_NS)
     return moment_ns(datetime(day.year, day.month, day.day, tzinfo=zone))
+
+
+def day_end_ns(day: date, zone: tzinfo = UTC) -> int:
+    """The first moment after a day in ``zone``."""
+    return LAST_NS if day == date.max else day_ns(day + DAY, zone)
 
 
 def datetime_of(ns: int, zone: tzinfo = UTC) -> datetime:
@@ -123,7 +132,12 @@ class Ends:
             return known[1]
         first, last = self._first, self._last
         begin = moment_ns(first, zone) if isinstance(first, datetime) else day_ns(first, zone)
-        end = moment_ns(last, zone) + 1 if isinstance(last, datetime) else day_ns(last + DAY, zone)
+        end = moment_ns(last, zone) + 1 if isinstance(last, datetime) else day_end_ns(last, zone)
+        if begin >= LAST_NS or end <= FIRST_NS:
+            raise InvalidArgument(
+                f"{self.start} to {self.end} lies beyond the years 1678 to 2261, in which bars are "
+                "kept: ask for others"
+            )
         if end <= begin:
             raise InvalidArgument(f"end_date {self.end} is before start_date {self.start}")
         self._known = zone, (begin, end)
@@ -164,12 +178,14 @@ class Ends:
         if self.starts_with_day:
             begin = min(begin, day_ns(_parsed(first), zone))
         if self.ends_with_day:
-            end = max(end, day_ns(_parsed(last) + DAY, zone))
+            end = max(end, day_end_ns(_parsed(last), zone))
         return begin, end
 
 
 def _parsed(value: Any) -> date:
     if hasattr(value, "to_pydatetime"):  # A pd.Timestamp is a datetime, with nanoseconds.
+        if value != value:
+            raise InvalidType(f"{value!r} is no time: pass one")
         stamp: date = value
         return stamp
     return as_day_or_moment(value)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from barcache import _core
-from barcache.bars.ends import zone_of
+from barcache.bars.ends import FIRST_NS, LAST_NS, zone_of
 from barcache.errors import ColumnNotFound
 from barcache.sources.bars import BarColumns, bar_columns
 
@@ -89,7 +89,8 @@ def by_symbol(
     """The bars of each symbol asked for, in the order of time, from an answer of a source.
 
     None: the rows cannot be told apart, or be put in order: no time or symbol, two bars of one
-    symbol at one time, or symbols spelt in another way than they were asked for.
+    symbol at one time, symbols spelt in another way than they were asked for, or times that no
+    interval can hold.
     """
     if frame.get_column(shape.columns.time).null_count():
         return None
@@ -112,8 +113,17 @@ def by_symbol(
             bars = bars.sort(shape.columns.time)
         if time.n_unique() != time.len():
             return None
+        if bars.height and not _within_limits(bars, shape):
+            return None
         sorted_bars[symbol] = bars
     return sorted_bars
+
+
+def _within_limits(bars: pl.DataFrame, shape: BarShape) -> bool:
+    """Whether bars, at least one, lie where intervals do."""
+    times = bars.get_column(shape.columns.time).to_physical()
+    first, last = (int(time) * shape.unit_ns for time in (times[0], times[-1]))
+    return first >= FIRST_NS and last < LAST_NS
 
 
 def _partitions(frame: pl.DataFrame, symbol_column: str) -> dict[str, pl.DataFrame]:

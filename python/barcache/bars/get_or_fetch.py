@@ -48,7 +48,10 @@ def memo_key(
     if kind != _TEXTS and (_is_second(start_date) or _is_second(end_date)):
         return None
     if symbols.__class__ is not str:
-        symbols = tuple(symbols)
+        try:
+            symbols = tuple(symbols)
+        except TypeError:
+            return None
     key: tuple[Any, ...]
     key = (symbols, start_date, end_date, kind, resolution, data_source, max_age, adjustment)
     if columns is not None:
@@ -105,7 +108,12 @@ def ends_of(symbols: Any, start_date: Any, end_date: Any, resolution: Any) -> En
     """The ends of a request for bars.
 
     None: symbols, dates or resolution cannot be read, and only name a frame.
+
+    Raises:
+        InvalidType: symbols that are nothing to go through more than once.
     """
+    if not hasattr(symbols, "__len__"):
+        raise InvalidType(f"symbols must be a list of str, not {symbols!r}")
     if not isinstance(symbols, str) and not all(isinstance(name, str) for name in symbols):
         return None
     try:

@@ -1,0 +1,112 @@
+"""Ends of requests at the edges of time; what is no time, and what are no symbols."""
+
+from datetime import UTC, date, datetime
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from bar_vendor import Vendor
+from barcache import InvalidArgument, InvalidType, PartialCoverage, WarmPlan
+from polars.testing import assert_frame_equal
+
+HELD = ("2023-01-05", "2023-01-07")
+
+
+@pytest.fixture
+def vendor():
+    return Vendor()
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "as_days"),
+    [
+        ("0001-01-01", "9999-12-31", ["2023-01-04", "2023-01-08"]),
+        (date.min, date.max, [date(2023, 1, 4), date(2023, 1, 8)]),
+        (
+            datetime.min,
+            datetime.max,
+            [datetime(2023, 1, 4, 23, 59, 59, 999999), datetime(2023, 1, 8)],
+        ),
+        (
+            pd.Timestamp.min,
+            pd.Timestamp.max,
+            [pd.Timestamp("2023-01-04 23:59:59.999999999"), pd.Timestamp("2023-01-08")],
+        ),
+    ],
+)
+def test_everything_there_is_can_be_asked_for(cache, vendor, start, end, as_days):
+    cache.get_or_fetch("A", *HELD, "1d", "v", vendor)
+    vendor.calls.clear()
+    ask = ("A", start, end, "1d", "v")
+    calls = cache.explain(*ask)["calls"]
+    answer = cache.get_or_fetch(*ask, vendor, overlap=0)
+    assert_frame_equal(answer, vendor.bars(["A"]))
+    assert vendor.calls == [(("A",), start, as_days[0]), (("A",), as_days[1], end)]
+    assert calls == 2
+    (again,) = cache.explain(*ask)["symbols"]["A"][-1:]
+    assert (again["from"], again["end"]) == ("source", end), "more may come"
+    with pytest.raises(PartialCoverage) as partial:
+        cache.get_or_fetch("B", start, end, "1d", "v", vendor, offline=True)
+    assert partial.value.missing == {"B": [(start, end)]}
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+def test_in_any_zone(cache, zone):
+    vendor = Vendor("6h", zone)
+    everything = []
+
+    def source(symbols, start, end, _):
+        everything.append((start, end))
+        return vendor.bars(symbols)
+
+    for _ in range(2):
+        answer = cache.get_or_fetch("A", date.min, date.max, "6h", "v", source)
+        assert_frame_equal(answer, vendor.bars(["A"]))
+    assert everything[0] == (date.min, date.max)
+
+
+@pytest.mark.parametrize(
+    ("start", "end"), [("2262-01-01", "2300-01-01"), (date(1600, 1, 1), date(1677, 12, 31))]
+)
+def test_where_no_bars_can_be_kept_none_are_asked_for(cache, vendor, start, end):
+    for ask in (
+        lambda: cache.get_or_fetch("A", start, end, "1d", "v", vendor),
+        lambda: cache.explain("A", start, end, "1d", "v"),
+        lambda: cache.warm(WarmPlan(["A"], start, end, "1d", "v"), dry_run=True),
+    ):
+        with pytest.raises(InvalidArgument, match="1678 to 2261"):
+            ask()
+    assert vendor.calls == []
+
+
+@pytest.mark.parametrize("day", [date(1600, 1, 1), date(9999, 12, 31), datetime(2262, 5, 1)])
+def test_bars_of_such_years_are_kept_as_a_whole(cache, day):
+    frame = pl.DataFrame({"date": [datetime(2023, 1, 5), day], "close": [1.0, 2.0]}, strict=False)
+    frame = frame.sort("date")
+    calls = []
+
+    def source(*request):
+        calls.append(request)
+        return frame
+
+    for _ in range(2):
+        answer = cache.get_or_fetch("A", "0001-01-01", "9999-12-31", "1d", "v", source)
+        assert_frame_equal(answer, frame)
+    assert len(calls) == 1
+    assert [key for key in cache.entries() if key.startswith("seg:")] == []
+
+
+@pytest.mark.parametrize("no_time", [pd.NaT, np.datetime64("2023-01-01"), object(), b"2023-01-01"])
+def test_what_is_no_time_is_refused_by_name(cache, vendor, no_time):
+    for start, end in ((no_time, "2023-01-31"), (datetime(2023, 1, 1, tzinfo=UTC), no_time)):
+        with pytest.raises(InvalidType, match="pass symbols as a list of str, dates as ISO text"):
+            cache.get_or_fetch("A", start, end, "1d", "v", vendor)
+    assert vendor.calls == []
+
+
+@pytest.mark.parametrize("symbols", [None, 5, (symbol for symbol in "AB")])
+def test_what_are_no_symbols_is_refused_by_name(cache, vendor, symbols):
+    with pytest.raises(InvalidType, match="symbols must be a list of str"):
+        cache.get_or_fetch(symbols, *HELD, "1d", "v", vendor)
+    assert vendor.calls == []
