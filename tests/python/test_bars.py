@@ -391,7 +391,7 @@ def test_an_entry_that_is_no_bars_is_found_by_its_key(cache, vendor):
     assert vendor.calls == []
 
 
-def test_a_read_only_cache_answers_from_what_is_there_and_keeps_nothing(make, vendor):
+def test_a_read_only_cache_answers_from_what_is_there_and_keeps_nothing(make, vendor, events):
     writer = make()
     ask(writer, vendor, "A", "2023-01-01", "2023-01-05")
     frame = vendor(["B"], "2023-01-01", "2023-01-05", "1d")
@@ -407,6 +407,7 @@ def test_a_read_only_cache_answers_from_what_is_there_and_keeps_nothing(make, ve
     assert ask(reader, vendor, "A", "2023-01-02", "2023-01-09").height == 8
     assert len(vendor.calls) == 1
     assert len(reader) == count
+    assert events.named("bars_not_kept") == [], "as was asked for"
 
 
 # --- what is gone -----------------------------------------------------------------------------
@@ -645,6 +646,23 @@ def test_a_restatement_is_noticed_named_and_fetched_anew(cache, vendor, events, 
     kept = pl.concat(cache.get_many(before)).sort("symbol", "timestamp")
     assert_frame_equal(kept, old), "the old version is there by its keys"
     assert ask(cache, restated, ["B"], "2023-01-01", "2023-01-10")["close"][0] == old["close"][0]
+
+
+def test_a_restatement_met_at_one_gap_is_settled_for_the_next(cache, vendor, events):
+    ask(cache, vendor, "A", "2023-01-10", "2023-01-12")
+    vendor.calls.clear()
+
+    def halved(*request):
+        return vendor(*request).with_columns(pl.col("close") * 0.5)
+
+    answer = ask(cache, halved, "A", "2023-01-01", "2023-01-20")
+    assert vendor.calls == [
+        (("A",), "2023-01-01", "2023-01-10"),
+        (("A",), "2023-01-10", "2023-01-12"),
+        (("A",), "2023-01-13", "2023-01-20"),
+    ]
+    assert len(events.named("bars_restated")) == 1
+    assert_frame_equal(answer, halved(["A"], "2023-01-01", "2023-01-20", "1d"))
 
 
 def test_noise_in_the_last_digits_is_no_restatement(cache, vendor, events):
