@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,38 @@ def test_the_documented_commands_exist() -> None:
     from barcache.cli.commands import barcache
 
     assert documented == set(barcache.commands)
+
+
+def command_lines() -> list[str]:
+    lines = []
+    for document in [*all_documents(), "CONTRIBUTING.md"]:
+        text = (ROOT / document).read_text(encoding="utf-8")
+        shown = "\n".join(re.findall(r"^```sh\n(.*?)^```$", text, re.M | re.S))
+        lines += re.findall(r"^barcache [^#\n]*", shown, re.M)
+        lines += re.findall(r"`(barcache [a-z]+ [^`]*)`", text)
+    return sorted({line.strip() for line in lines})
+
+
+@pytest.mark.parametrize("line", command_lines())
+def test_the_documented_command_lines_are_understood(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from barcache.cli.commands import barcache
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "plan.toml").touch()
+    _, name, *arguments = shlex.split(line.partition(" > ")[0].replace("/data", "data"))
+    barcache.commands[name].make_context(name, arguments)
+
+
+def test_the_documented_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.M))
+    for document in [*all_documents(), "CONTRIBUTING.md"]:
+        text = (ROOT / document).read_text(encoding="utf-8")
+        named = re.findall(r"(?:^|`)make ([a-z-]+)", text, re.M)
+        assert set(named) <= targets, document
 
 
 def test_the_documented_errors_exist() -> None:
