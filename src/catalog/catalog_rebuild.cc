@@ -114,7 +114,9 @@ Result<std::unique_ptr<CatalogRebuild>> CatalogRebuild::Begin(const CatalogOptio
   const std::string epochs_path = rebuild->path_ + kEpochsSuffix;
   rebuild->damaged_ = DamagedCatalog();  // Whoever waits keeps nothing of it open.
   BARCACHE_ASSIGN_OR_RETURN(rebuild->epochs_, Epochs::Open(epochs_path, EpochsMode::kShared));
-  BARCACHE_RETURN_IF_ERROR(rebuild->epochs_->Lock(options.busy_timeout_ms));
+  if (!Mutant("no_rebuild_lock")) {
+    BARCACHE_RETURN_IF_ERROR(rebuild->epochs_->Lock(options.busy_timeout_ms));
+  }
   rebuild->locked_ = true;
   Failpoint("rebuild.locked");
   BARCACHE_RETURN_IF_ERROR(rebuild->Examine(reach));

@@ -87,6 +87,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "cache_test RebuildTest.ADamagedHeader*",
     ),
     Mutant(
+        "no_rebuild_lock",
+        "Several processes rebuild a catalog at once.",
+        "cache_test RebuildTest.OneOf*",
+    ),
+    Mutant(
         "rebuild_leaves_log",
         "The log of the damaged catalog stays beside the new one.",
         "cache_test RebuildTest.TheLogOfTheOld*",
