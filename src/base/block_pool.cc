@@ -242,7 +242,7 @@ void BlockPool::AddShare(int64_t bytes, int count) noexcept BARCACHE_NO_THREAD_S
 
 int64_t BlockPool::kept_bytes() const BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
   if (!Lock()) return 0;
-  const int64_t bytes = process_ == ::getpid() ? kept_bytes_ : 0;
+  const int64_t bytes = kept_bytes_ != 0 && process_ == ::getpid() ? kept_bytes_ : 0;
   mutex_.unlock();
   return bytes;
 }
