@@ -1,6 +1,7 @@
 """Ends of requests at the edges of time; what is no time, and what are no symbols."""
 
 from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,8 @@ import polars as pl
 import pytest
 from bar_vendor import Vendor
 from barcache import InvalidArgument, InvalidType, PartialCoverage, WarmPlan
+from barcache.bars.ends import bar_slot_end, moment_ns
+from barcache.resolution import parse_resolution
 from polars.testing import assert_frame_equal
 
 HELD = ("2023-01-05", "2023-01-07")
@@ -110,3 +113,27 @@ def test_what_are_no_symbols_is_refused_by_name(cache, vendor, symbols):
     with pytest.raises(InvalidType, match="symbols must be a list of str"):
         cache.get_or_fetch(symbols, *HELD, "1d", "v", vendor)
     assert vendor.calls == []
+
+
+@pytest.mark.parametrize(
+    ("resolution", "zone", "begin", "end"),
+    [
+        ("1m", "America/New_York", "2023-03-12T01:59", "2023-03-12T03:00"),
+        ("1d", "UTC", "2023-02-28", "2023-03-01"),
+        ("1d", "America/New_York", "2023-03-12", "2023-03-13"),  # 23 hours.
+        ("1wk", "America/New_York", "2023-10-30", "2023-11-06"),
+        ("1mo", "UTC", "2023-01-01", "2023-02-01"),
+        ("1mo", "America/New_York", "2023-03-01", "2023-04-01"),
+        ("1mo", "UTC", "2023-12-01", "2024-01-01"),
+        ("1mo", "UTC", "2023-11-30", "2023-12-30"),
+        ("1mo", "UTC", "2023-01-31", "2023-02-28"),
+        ("1mo", "UTC", "2024-01-31", "2024-02-29"),
+        ("1mo", "UTC", "2023-04-15", "2023-05-15"),
+        ("3mo", "UTC", "2023-11-30", "2024-02-29"),
+        ("3mo", "Asia/Tokyo", "2023-10-01", "2024-01-01"),
+    ],
+)
+def test_a_bar_lasts_until_the_next_may_begin(resolution, zone, begin, end):
+    zone = ZoneInfo(zone)
+    begin, end = (datetime.fromisoformat(text).replace(tzinfo=zone) for text in (begin, end))
+    assert bar_slot_end(moment_ns(begin), parse_resolution(resolution), zone) == moment_ns(end)

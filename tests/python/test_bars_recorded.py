@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 from bar_vendor import Vendor
-from barcache import FetchFailed, flights
+from barcache import FetchFailed, PartialCoverage, flights
 from polars.testing import assert_frame_equal
 
 TIME_LIMIT_S = 60
@@ -193,3 +193,28 @@ def test_what_was_fetched_by_interval_goes_before_an_entry_from_before(cache, ve
         ("2023-01-04", "2023-01-05"),
     ]
     assert_frame_equal(answer, vendor(["A"], *FIVE_DAYS, "1d"))
+
+
+def test_segments_used_beside_a_fetch_are_linked_too(cache, vendor):
+    cache.get_or_fetch("A", *FIVE_DAYS, "1d", "v", vendor, backtest_id="bt-1")
+    held = segment(cache)
+    cache.get_or_fetch("A", "2023-01-03", "2023-01-09", "1d", "v", vendor, backtest_id="bt-2")
+    with cache.backtest("bt-3"):
+        cache.get_or_fetch("A", "2023-01-03", "2023-01-12", "1d", "v", vendor)
+    assert cache.backtests(held) == ["bt-1", "bt-2", "bt-3"]
+
+
+def test_an_answer_without_even_columns_has_those_of_the_others(make, vendor):
+    cache = make()
+    schema = cache.get_or_fetch("A", *FIVE_DAYS, "1d", "v", vendor).schema
+    cache.close()
+    cache = make()
+    before = ("A", "2022-01-01", "2022-01-05", "1d", "v")
+    with pytest.raises(PartialCoverage) as nothing:
+        cache.get_or_fetch(*before, vendor, offline=True)
+    assert (nothing.value.frame.height, nothing.value.frame.schema) == (0, schema)
+    for _ in range(2):
+        answer = cache.get_or_fetch(*before, lambda *_: pl.DataFrame())
+        assert (answer.height, answer.schema) == (0, schema)
+    chosen = cache.get_or_fetch(*before, vendor, columns=["close"])
+    assert chosen.schema == {"close": schema["close"]}
