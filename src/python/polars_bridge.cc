@@ -2,8 +2,12 @@
 
 #include <nanobind/stl/string.h>
 
+#include <map>
 #include <memory>
 #include <new>
+#include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/fork.h"
@@ -183,13 +187,51 @@ nb::object MakeCapsule(std::unique_ptr<Struct> item, const char* name) {
   return nb::steal(capsule);
 }
 
+// A place that has had the offset for decades: Polars has zones of whole hours, and named ones.
+constexpr std::pair<const char*, const char*> kPlaces[] = {
+    {"+04:30", "Asia/Kabul"},        {"+05:30", "Asia/Kolkata"},    {"+05:45", "Asia/Kathmandu"},
+    {"+06:30", "Asia/Yangon"},       {"+08:45", "Australia/Eucla"}, {"+09:30", "Australia/Darwin"},
+    {"-09:30", "Pacific/Marquesas"},
+};
+
+// "tsu:+05:30" as "tsu:Asia/Kolkata", which Polars knows; any other offset with minutes as UTC. The
+// moments are the same. Every other format as it is. What is returned lives for ever.
+const char* FormatForPolars(const char* format) {
+  static const auto* const known = [] {
+    auto formats = std::make_unique<std::map<std::string, std::string>>();
+    for (const char* unit : {"tsm:", "tsu:", "tsn:"}) {
+      (*formats)[unit] = std::string(unit) + "UTC";
+      for (const auto& [offset, place] : kPlaces) {
+        (*formats)[std::string(unit) + offset] = std::string(unit) + place;
+      }
+    }
+    return formats.release();
+  }();
+  const std::string_view text(format);
+  constexpr size_t kUnitSize = 4;
+  const bool is_offset = text.size() == kUnitSize + 6 && text.starts_with("ts") &&
+                         (text[kUnitSize] == '+' || text[kUnitSize] == '-');
+  if (!is_offset || text.ends_with(":00")) return format;
+  auto found = known->find(format);
+  if (found == known->end()) found = known->find(std::string(text.substr(0, kUnitSize)));
+  return found == known->end() ? format : found->second.c_str();
+}
+
+void NameZonesForPolars(ArrowSchema* schema) {
+  schema->format = FormatForPolars(schema->format);
+  for (int64_t i = 0; i < schema->n_children; ++i) NameZonesForPolars(schema->children[i]);
+  if (schema->dictionary != nullptr) NameZonesForPolars(schema->dictionary);
+}
+
 struct ArrowExport {
   Frame frame;
+  bool is_for_polars = false;
 
   nb::tuple Array() const {
     auto schema = std::make_unique<ArrowSchema>();
     auto array = std::make_unique<ArrowArray>();
     frame.ExportArray(schema.get(), array.get());
+    if (is_for_polars) NameZonesForPolars(schema.get());
     nb::object schema_capsule = MakeCapsule(std::move(schema), "arrow_schema");
     nb::object array_capsule = MakeCapsule(std::move(array), "arrow_array");
     return nb::make_tuple(schema_capsule, array_capsule);
@@ -253,7 +295,7 @@ Frame FrameOfArrow(nb::handle object) {
 nb::object NativeDataFrame(const Frame& frame) {
   const Polars& polars = ThePolars();
   if (frame.num_columns() == 0) return polars.data_frame_type().attr("_df");
-  const nb::object series = polars.series_of_array(ArrowExportOf(frame));
+  const nb::object series = polars.series_of_array(nb::cast(ArrowExport{frame, true}));
   return series.attr(polars.unnest_name)();
 }
 

@@ -26,7 +26,8 @@ Frame FrameOfPolars(nanobind::handle data_frame);
 // The frame of any object with __arrow_c_stream__ or __arrow_c_array__; everything is copied.
 Frame FrameOfArrow(nanobind::handle object);
 
-// The native half of a Polars DataFrame over the buffers of `frame`.
+// The native half of a Polars DataFrame over the buffers of `frame`. Times at an offset that Polars
+// does not have, such as +05:30, are in a zone of that offset, or in UTC.
 nanobind::object NativeDataFrame(const Frame& frame);
 
 // A new pl.DataFrame around a shallow clone of `native`.

@@ -1,6 +1,6 @@
 """Ends of requests at the edges of time; what is no time, and what are no symbols."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -137,3 +137,22 @@ def test_a_bar_lasts_until_the_next_may_begin(resolution, zone, begin, end):
     zone = ZoneInfo(zone)
     begin, end = (datetime.fromisoformat(text).replace(tzinfo=zone) for text in (begin, end))
     assert bar_slot_end(moment_ns(begin), parse_resolution(resolution), zone) == moment_ns(end)
+
+
+def test_days_of_an_offset_with_minutes_are_days_there(cache):
+    india = timezone(timedelta(hours=5, minutes=30))
+    days = [datetime(2023, 1, day, tzinfo=india) for day in range(1, 32)]
+    calls = []
+
+    def source(_, start, end, __):
+        calls.append((start, end))
+        chosen = [day for day in days if start <= day.date() <= end]
+        return pd.DataFrame({"timestamp": chosen, "close": [day.day * 1.0 for day in chosen]})
+
+    for first, last in ((5, 9), (6, 8), (3, 12)):
+        ask = ("A", date(2023, 1, first), date(2023, 1, last), "1d", "v", source)
+        answer = cache.get_or_fetch(*ask, overlap=0)
+        assert answer["close"].to_list() == [float(day) for day in range(first, last + 1)]
+        assert answer["timestamp"].to_list() == days[first - 1 : last]
+    gaps = [(3, 4), (10, 12)]
+    assert calls[1:] == [(date(2023, 1, first), date(2023, 1, last)) for first, last in gaps]

@@ -598,3 +598,37 @@ def test_zones_of_pandas_and_fixed_offsets(cache):
 
     for got in both_tiers(cache, "key1", frame="pandas"):
         assert got.index[0] == frame.index[0]
+
+
+OFFSETS = {
+    "+04:30": "Asia/Kabul",
+    "+05:30": "Asia/Kolkata",
+    "+05:45": "Asia/Kathmandu",
+    "+06:30": "Asia/Yangon",
+    "+08:45": "Australia/Eucla",
+    "+09:30": "Australia/Darwin",
+    "-09:30": "Pacific/Marquesas",
+    "-00:30": "UTC",
+    "+03:30": "UTC",
+    "+02:00": "Etc/GMT-2",
+}
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+@pytest.mark.parametrize("offset", OFFSETS)
+def test_an_offset_that_polars_does_not_have_is_a_zone_of_it(make, offset, unit):
+    cache = make()
+    times = pa.array([datetime(2023, 1, 3, 9, 30), None], pa.timestamp(unit, offset))
+    table = pa.table({"time": times, "nested": pa.array([{"t": t} for t in times])})
+    cache.put_cached_data("key1", table, dataset_id=1)
+    moments = [moment and moment.timestamp() for moment in times.to_pylist()]
+    for got in both_tiers(cache, "key1"):
+        assert got.schema["time"] == pl.Datetime(unit, OFFSETS[offset])
+        assert got.schema["nested"] == pl.Struct({"t": got.schema["time"]})
+        assert [moment and moment.timestamp() for moment in got["time"]] == moments
+        wall = got["time"][0].replace(tzinfo=None)
+        assert wall == times[0].as_py().replace(tzinfo=None) or OFFSETS[offset] == "UTC"
+    for got in both_tiers(cache, "key1", frame="arrow"):
+        assert got["time"].type == times.type, "as it was put"
+    scanned = cache.scan("key1").collect()
+    assert scanned.schema["time"] == pl.Datetime(unit, OFFSETS[offset])
