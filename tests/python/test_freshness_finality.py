@@ -63,6 +63,16 @@ def test_the_label_of_a_day_may_be_any_of_these(calendar, label):
     assert end.to_list() == [utc("2023-01-03T21:00")]
 
 
+@pytest.mark.parametrize(
+    ("calendar", "zone"), [("XNYS", "America/New_York"), ("XTKS", "Asia/Tokyo"), ("XLON", "UTC")]
+)
+def test_midnight_in_the_bars_zone_is_the_day_that_it_shows(calendar, zone):
+    days = pl.date_range(date(2022, 12, 20), date(2023, 4, 20), eager=True)  # Holidays among them.
+    midnights = days.cast(pl.Datetime("us")).dt.replace_time_zone(zone)
+    rule = finality("1d", calendar)
+    assert rule.expected_bar_end(midnights).to_list() == rule.expected_bar_end(days).to_list()
+
+
 def test_a_midnight_east_of_greenwich_names_its_own_day():
     tokyo = zoned("2023-01-05", "Asia/Tokyo")
     rule = finality("1d", "XTKS")

@@ -94,6 +94,18 @@ def test_without_market_hours_an_hour(calendar):
     policy = MarketCloseFreshnessPolicy(calendar=calendar, clock=at(SATURDAY))
     assert policy.is_fresh(fetched("2023-01-07T14:01"), "1d")
     assert not policy.is_fresh(fetched("2023-01-07T14:00"), "1d")
+    refresh = policy.get_next_refresh_time(fetched("2023-01-07T14:01"), "1d")
+    assert refresh == stamp("2023-01-07T15:01")
+
+
+@pytest.mark.parametrize("kind", [MarketCloseFreshnessPolicy, HybridFreshnessPolicy])
+@pytest.mark.parametrize("century", ["1900", "2200"])
+def test_where_a_calendar_ends_there_are_no_market_hours_either(kind, century):
+    policy = kind(calendar="XNYS", clock=at(f"{century}-01-07T15:00"))
+    assert policy.is_fresh(fetched(f"{century}-01-07T14:01"), "1h")
+    assert not policy.is_fresh(fetched(f"{century}-01-07T14:00"), "1h")
+    refresh = policy.get_next_refresh_time(fetched(f"{century}-01-07T14:01"), "1h")
+    assert refresh == stamp(f"{century}-01-07T15:01")
 
 
 # --- Hybrid

@@ -284,6 +284,16 @@ def test_async_functions(cache: CacheManager) -> None:
     assert all(each.equals(frames[0]) for each in frames)
 
 
+def test_one_argument_may_be_ignored_by_its_name_alone(cache: CacheManager) -> None:
+    @cache.memoize(ignore="client")
+    def study(number: int, client: Any) -> Any:
+        del client
+        return made(number)
+
+    assert study(1, client=object()).equals(study(1, client=None))
+    assert len(calls) == 1
+
+
 def test_hits_of_either_tier_are_linked(cache: CacheManager) -> None:
     def study(number: int) -> Any:
         return made(number)
