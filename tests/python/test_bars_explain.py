@@ -125,6 +125,8 @@ def test_the_timeline_shows_what_is_known(filled):
 def test_a_request_that_makes_no_sense_is_refused(filled):
     with pytest.raises(InvalidArgument):
         explained(filled, "A", "2023-01-05", "2023-01-01")
+    with pytest.raises(InvalidArgument, match="name at least one"):
+        explained(filled, [], "2023-01-01", "2023-01-05")
 
 
 def run(cache, *arguments):

@@ -218,3 +218,22 @@ def test_an_answer_without_even_columns_has_those_of_the_others(make, vendor):
         assert (answer.height, answer.schema) == (0, schema)
     chosen = cache.get_or_fetch(*before, vendor, columns=["close"])
     assert chosen.schema == {"close": schema["close"]}
+
+
+def test_how_a_source_adjusts_prices_tells_its_series_apart(cache):
+    class Adjusted(Vendor):
+        source_id = "adjusted"
+
+        def __init__(self, adjustment):
+            super().__init__()
+            self.adjustment = adjustment
+            self.fetch = self.__call__
+
+    whole, splits, unknown = Adjusted("all"), Adjusted("splits"), Adjusted(None)
+    for source in (whole, splits, unknown):
+        cache.get_or_fetch("A", *FIVE_DAYS, "1d", source)
+        cache.get_or_fetch("A", *FIVE_DAYS, "1d", source)
+        assert len(source.calls) == 1
+    assert cache.coverage("A")["adjustment"].sort().to_list() == ["", "all", "splits"]
+    cache.get_or_fetch("A", *FIVE_DAYS, "1d", splits, adjustment="all")
+    assert len(splits.calls) == 1, "what the call says goes before the source's own"
