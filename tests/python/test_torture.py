@@ -247,6 +247,30 @@ def test_what_a_later_round_finds_is_seen_again_from_its_seed(part, breaks, monk
     assert again == broken
 
 
+@pytest.mark.parametrize(
+    ("target", "command"),
+    [
+        ("torture-ci", "-m tests.torture.run ci --write"),
+        ("torture-sample", "-m tests.torture.run sample"),
+        ("mutants", "-m tests.torture.mutants"),
+        ("test-bars", "BARCACHE_BAR_SEQUENCES=2000"),
+    ],
+)
+def test_each_target_does_all_of_its_work(target, command):
+    made = ["make", "--dry-run", target]
+    done = subprocess.run(made, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert command in done.stdout
+    assert "--part" not in done.stdout
+
+
+def test_what_every_change_has_to_pass_holds_a_sample_of_each_part(two_parts, monkeypatch):
+    checks = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "torture-sample" in re.search(r"^for command in (.*); do$", checks, re.M)[1].split()
+    monkeypatch.setattr(sys, "argv", ["run", "sample"])
+    run.main()
+    assert [effort.name for effort in two_parts] == ["sample", "sample"]
+
+
 @pytest.mark.usefixtures("two_parts")
 def test_a_run_that_takes_longer_than_it_may_says_so(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["run", "sample", "--part", "first"])
