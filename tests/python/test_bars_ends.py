@@ -156,3 +156,35 @@ def test_days_of_an_offset_with_minutes_are_days_there(cache):
         assert answer["timestamp"].to_list() == days[first - 1 : last]
     gaps = [(3, 4), (10, 12)]
     assert calls[1:] == [(date(2023, 1, first), date(2023, 1, last)) for first, last in gaps]
+
+
+TICKS = pl.DataFrame({"ns": range(0, 5000, 7)}).select(
+    timestamp=(pl.col("ns") + 1_672_531_200 * 10**9).cast(pl.Datetime("ns")), close="ns"
+)
+
+
+def tick(ns):
+    return pd.Timestamp(1_672_531_200 * 10**9 + ns)
+
+
+@pytest.mark.parametrize("kind", [pd.Timestamp, datetime, str])
+def test_no_bar_is_lost_where_they_are_told_apart_by_nanoseconds(cache, kind):
+    def source(_, start, end, __):
+        assert type(start) in (kind, pd.Timestamp)
+        ends = (pd.Timestamp(start).value, pd.Timestamp(end).value)
+        return TICKS.filter(pl.col("timestamp").to_physical().is_between(*ends))
+
+    def end_of(ns):
+        stamp = tick(ns)
+        if kind is pd.Timestamp:
+            return stamp
+        return stamp.to_pydatetime() if kind is datetime else stamp.to_pydatetime().isoformat()
+
+    for first, last in ((2013, 2100), (3001, 3333)):
+        cache.get_or_fetch("A", tick(first), tick(last), "1s", "v", source, overlap=0)
+    for first, last in ((1000, 2000), (2000, 4000), (1000, 3000), (0, 4000)):
+        ends = (end_of(first), end_of(last))
+        answer = cache.get_or_fetch("A", *ends, "1s", "v", source, overlap=0)
+        assert_frame_equal(answer, source(None, *ends, None))
+    exact = cache.get_or_fetch("A", tick(3), tick(4321), "1s", "v", source, overlap=0)
+    assert_frame_equal(exact, source(None, tick(3), tick(4321), None))

@@ -4,8 +4,10 @@ from datetime import datetime, timedelta
 
 import polars as pl
 import pytest
+from bar_vendor import Vendor
 from barcache.bars.frames import differing, shape_of
 from barcache.bars.restatement import kind_of_restatement
+from polars.testing import assert_frame_equal
 
 TIMES = [datetime(2023, 1, 2) + timedelta(days=day) for day in range(3)]
 
@@ -92,3 +94,48 @@ def test_what_is_no_number_is_the_same_each_time():
     for close in ([0.0, None, float("inf")], [nan, 0.0, float("inf")], [nan, None, nan]):
         assert differing(held, bars(close), shape)
         assert differing(held, bars(close).with_columns(pl.col("close").cast(pl.Float32)), shape)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda bars: bars.with_columns(pl.col("timestamp").dt.replace_time_zone("UTC")),
+        lambda bars: bars.with_columns(pl.col("timestamp").dt.date()),
+        lambda bars: bars.rename({"timestamp": "date"}),
+    ],
+    ids=["a zone", "dates", "another name"],
+)
+def test_a_time_column_that_changes_is_a_correction(cache, change, events):
+    vendor = Vendor()
+    cache.get_or_fetch("A", "2023-01-05", "2023-01-08", "1d", "v", vendor)
+
+    def changed(*request):
+        return change(vendor(*request))
+
+    answer = cache.get_or_fetch("A", "2023-01-05", "2023-01-10", "1d", "v", changed)
+    assert [line.kind for line in events.named("bars_restated")] == ["correction"]
+    assert_frame_equal(answer, changed(["A"], "2023-01-05", "2023-01-10", "1d"))
+
+
+def test_units_of_time_and_categories_that_change_are_brought_together(cache, events):
+    vendor = Vendor()
+
+    def as_enum(symbols, *rest):
+        bars = vendor(symbols, *rest)
+        return bars.with_columns(pl.col("symbol").cast(pl.Enum(symbols)))
+
+    def finer(*request):
+        return as_enum(*request).with_columns(pl.col("timestamp").cast(pl.Datetime("ns")))
+
+    cache.get_or_fetch(["A"], "2023-01-05", "2023-01-08", "1d", "v", as_enum)
+    answer = cache.get_or_fetch(["A", "B"], "2023-01-02", "2023-01-10", "1d", "v", finer)
+    whole = vendor(["A", "B"], "2023-01-02", "2023-01-10", "1d")
+    assert_frame_equal(answer, whole, check_dtypes=False)
+    assert answer.schema["symbol"] == pl.String
+    assert events.named("bars_restated") == []
+    vendor.calls.clear()
+    again = cache.get_or_fetch(["A", "B"], "2023-01-03", "2023-01-09", "1d", "v", finer)
+    assert_frame_equal(
+        again, vendor(["A", "B"], "2023-01-03", "2023-01-09", "1d"), check_dtypes=False
+    )
+    assert len(vendor.calls) == 1, "that of this test"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 DAY = timedelta(days=1)
 SECOND_NS = 1_000_000_000
 DAY_NS = 86_400 * SECOND_NS
+MICROSECOND_NS = 1_000
 FIRST_NS = -9_214_560_000_000_000_000  # 1678-01-01: 64 bits of nanoseconds end some months before,
 LAST_NS = 9_214_646_400_000_000_000  # and some months after 2262-01-01.
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -153,17 +154,25 @@ class Ends:
         """Whether the end is a mere day."""
         return not isinstance(self._last, datetime)
 
-    def arguments(self, interval: Interval, zone: tzinfo) -> tuple[Any, Any]:
+    def arguments(
+        self, interval: Interval, zone: tzinfo, unit_ns: int = MICROSECOND_NS
+    ) -> tuple[Any, Any]:
         """The ends of a part of the request in the types of its ends, both included.
 
-        A day is the whole day that the moment is in, so that what is asked for holds the part.
+        A day is the whole day that the moment is in, so that what is asked for holds the part; so
+        is a microsecond where bars are told apart by less (``unit_ns``).
         """
         begin, end = self.interval(zone)
         start_argument, end_argument = self.start, self.end
+        is_fine = unit_ns < MICROSECOND_NS
         if interval[0] != begin:
-            start_argument = _like(self.start, self._first, -(-interval[0] // 1000) * 1000, zone)
+            first = interval[0] if is_fine else _microsecond_from(interval[0])
+            start_argument = _like(self.start, self._first, first, zone)
         if interval[1] != end:
-            end_argument = _like(self.end, self._last, interval[1] - 1, zone)
+            last = interval[1] - 1
+            if is_fine and isinstance(self._last, datetime) and not _is_stamp(self.end):
+                last = _microsecond_from(last)
+            end_argument = _like(self.end, self._last, last, zone)
         return start_argument, end_argument
 
     def named(self, interval: Interval, zone: tzinfo) -> Interval:
@@ -183,7 +192,7 @@ class Ends:
 
 
 def _parsed(value: Any) -> date:
-    if hasattr(value, "to_pydatetime"):  # A pd.Timestamp is a datetime, with nanoseconds.
+    if _is_stamp(value):
         if value != value:
             raise InvalidType(f"{value!r} is no time: pass one")
         stamp: date = value
@@ -191,12 +200,22 @@ def _parsed(value: Any) -> date:
     return as_day_or_moment(value)
 
 
+def _microsecond_from(ns: int) -> int:
+    """The first whole microsecond that is not before the moment."""
+    return -(-ns // MICROSECOND_NS) * MICROSECOND_NS
+
+
+def _is_stamp(value: Any) -> bool:
+    """Whether it is a pd.Timestamp: a datetime with nanoseconds."""
+    return hasattr(value, "to_pydatetime")
+
+
 def _like(given: Any, parsed: date, ns: int, zone: tzinfo) -> Any:
     """The moment in the type of ``given``, and in its zone or, without one, that of the bars."""
     if not isinstance(parsed, datetime):
         day = datetime_of(ns, zone).date()
         return day.isoformat() if isinstance(given, str) else day
-    if hasattr(given, "to_pydatetime"):
+    if _is_stamp(given):
         import pandas
 
         stamp = pandas.Timestamp(ns, unit="ns", tz="UTC").tz_convert(given.tzinfo or zone)

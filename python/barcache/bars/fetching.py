@@ -20,7 +20,7 @@ import polars as pl
 
 from barcache import _core
 from barcache.bars.answers import DATA, NONE, coverage_of_answer, in_order
-from barcache.bars.ends import datetime_of
+from barcache.bars.ends import MICROSECOND_NS, datetime_of
 from barcache.bars.frames import by_symbol, cut, differing, shape_of, times_ns
 from barcache.bars.look import NO_LIMIT_NS, calls_for, look_at, united, without
 from barcache.bars.restatement import kind_of_restatement
@@ -374,7 +374,8 @@ class Fetching:
     ) -> Callable[[], Any]:
         """A call of the source. A whole request is handed on as it was given."""
         request, ends = self.request, self.request.ends
-        given, start, end = symbols, *ends.arguments(interval, part.zone)
+        unit_ns = MICROSECOND_NS if part.shape is None else part.shape.unit_ns
+        given, start, end = symbols, *ends.arguments(interval, part.zone, unit_ns)
         if is_whole and request.fetch_fn is not None:
             given, start, end = request.symbols_given, ends.start, ends.end
         fetch = request.source.afetch if request.is_async else request.source.fetch

@@ -160,7 +160,7 @@ def joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """The rows of all frames, one after the other, in the columns of all.
 
     A type that two frames do not share becomes the one that holds both; times of different zones
-    become UTC.
+    become UTC, Enums of different categories text.
     """
     if len(frames) == 1:
         return frames[0]
@@ -175,8 +175,18 @@ def joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
         and isinstance(schema.get(name), pl.Datetime)
         and dtype.time_zone != schema[name].time_zone  # type: ignore[attr-defined]
     }
-    alike = [_in_utc(frame, zones) for frame in frames]
+    enums = {
+        name
+        for frame in frames
+        for name, dtype in frame.schema.items()
+        if isinstance(dtype, pl.Enum) and schema.get(name, dtype) != dtype
+    }
+    alike = [_as_text(_in_utc(frame, zones), enums) for frame in frames]
     return pl.concat(alike, how="diagonal_relaxed", rechunk=True)
+
+
+def _as_text(frame: pl.DataFrame, names: set[str]) -> pl.DataFrame:
+    return frame.with_columns(pl.col(name).cast(pl.String) for name in names & set(frame.columns))
 
 
 def _in_utc(frame: pl.DataFrame, names: set[str]) -> pl.DataFrame:

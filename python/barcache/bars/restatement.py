@@ -26,9 +26,11 @@ def kind_of_restatement(held: pl.DataFrame, fetched: pl.DataFrame, shape: BarSha
 
     All prices moved by one ratio: a split if volumes moved by its inverse, or where there is no
     volume if it is near a ratio of small whole numbers; else an adjustment for a dividend.
-    Anything else, also bars that came or went, is a correction.
+    Anything else, also bars that came or went, or times of another type, is a correction.
     """
     time = shape.columns.time
+    if held.schema.get(time) != fetched.schema.get(time):
+        return "correction"
     both = held.join(fetched, on=time, how="inner", suffix="_fetched", maintain_order="left")
     if both.height == 0 or held.height != fetched.height:
         return "correction"
