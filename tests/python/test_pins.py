@@ -88,6 +88,9 @@ def test_pins_beyond_the_limit_are_refused_and_nothing_changes(tmp_path: Path) -
             cache.pin("key3")
         assert cache.pinned() == ["key1", "key2"]
         assert cache.pin("key1") == 0  # What is pinned already adds nothing.
+        cache.cold_cache_size_mb = 0.5 * size_bytes(cache, "key0") / MB
+        assert cache.pin("key2") == 0, "also where a lower limit would refuse both"
+        assert cache.pinned() == ["key1", "key2"]
 
 
 def test_a_put_without_room_beside_the_pinned_stores_nothing(tmp_path: Path, caplog: Any) -> None:

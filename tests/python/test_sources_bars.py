@@ -49,6 +49,7 @@ def test_good_bars():
     assert report.ok
     assert report.rows == 3
     assert report.text() == "3 bars, nothing wrong"
+    assert check_bars(frame().with_columns(volume=pl.lit(0)), "1d").ok, "nobody traded"
 
 
 @pytest.mark.parametrize("by", [["symbol", "timestamp"], ["timestamp", "symbol"]])

@@ -288,6 +288,22 @@ def test_the_file_s_zone(write):
     assert bars.height == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "date_format"),
+    [
+        ("2023-01-03T09:30:00+02:00", None),
+        ("2023-01-03T07:30:00Z", None),
+        ("2023-01-03 09:30+0200", "%Y-%m-%d %H:%M%z"),
+        ("03.01.2023 09:30 +02:00", "%d.%m.%Y %H:%M %:z"),
+        ("1672731000", None),
+    ],
+)
+def test_a_time_that_says_its_offset_is_in_no_zone_of_the_file(write, text, date_format):
+    path = write(dated(text))
+    found = times_of(path, timezone="America/New_York", date_format=date_format)
+    assert found == [utc(2023, 1, 3, 7, 30)]
+
+
 @pytest.mark.parametrize("local", ["2023-03-12 02:30", "2023-11-05 01:30"])
 def test_a_time_that_the_clocks_skip_or_repeat_is_refused(write, local):
     with pytest.raises(InvalidBars, match="timezone="):
