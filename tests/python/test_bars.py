@@ -281,7 +281,9 @@ def test_bars_without_symbol_column_get_one_where_there_are_several_symbols(cach
     assert both["symbol"].to_list() == ["A"] * 5 + ["B"] * 5
 
 
-@pytest.mark.parametrize("kind", ["wide", "doubled", "no time", "null time", "other names"])
+@pytest.mark.parametrize(
+    "kind", ["wide", "doubled", "no time", "null time", "other names", "null symbol"]
+)
 def test_what_is_no_bars_is_cached_as_a_whole(cache, kind):
     day = pl.date_range(date(2023, 1, 1), date(2023, 1, 5), eager=True)
     frame = {
@@ -290,6 +292,7 @@ def test_what_is_no_bars_is_cached_as_a_whole(cache, kind):
         "no time": pl.DataFrame({"close": range(5), "symbol": ["A"] * 5}),
         "null time": pl.DataFrame({"date": [*day, None], "symbol": ["A"] * 6}),
         "other names": pl.DataFrame({"date": day, "symbol": ["A.US"] * 4 + ["B.US"]}),
+        "null symbol": pl.DataFrame({"date": day, "symbol": ["A", "B", None, "A", "B"]}),
     }[kind]
     calls = []
 

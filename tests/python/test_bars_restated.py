@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import polars as pl
 import pytest
 from bar_vendor import Vendor
+from barcache import SourceError
 from barcache.bars.frames import differing, shape_of
 from barcache.bars.restatement import kind_of_restatement
 from polars.testing import assert_frame_equal
@@ -139,3 +140,19 @@ def test_units_of_time_and_categories_that_change_are_brought_together(cache, ev
         again, vendor(["A", "B"], "2023-01-03", "2023-01-09", "1d"), check_dtypes=False
     )
     assert len(vendor.calls) == 1, "that of this test"
+
+
+def test_columns_that_no_type_can_hold_together_are_said_and_noticed_by_the_overlap(cache):
+    vendor = Vendor()
+
+    def with_note(note):
+        return lambda *request: vendor(*request).with_columns(note=pl.lit(note))
+
+    cache.get_or_fetch("A", "2023-01-05", "2023-01-08", "1d", "v", with_note("x"))
+    wider = ("A", "2023-01-03", "2023-01-10", "1d", "v")
+    for _ in range(2):
+        with pytest.raises(SourceError, match="clear its older segments"):
+            cache.get_or_fetch(*wider, with_note([1]), overlap=0)
+    cache.get_or_fetch("B", "2023-01-05", "2023-01-08", "1d", "v", with_note("x"))
+    answer = cache.get_or_fetch("B", *wider[1:], with_note([1]))
+    assert answer["note"].to_list() == [[1]] * 8

@@ -15,7 +15,7 @@ import polars as pl
 
 from barcache import _core
 from barcache.bars.ends import FIRST_NS, LAST_NS, zone_of
-from barcache.errors import ColumnNotFound
+from barcache.errors import ColumnNotFound, SourceError
 from barcache.sources.bars import BarColumns, bar_columns
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ def by_symbol(
             return None
         found = {symbols[0]: frame}
     else:
+        if frame.get_column(shape.columns.symbol).null_count():
+            return None
         found = _partitions(frame, shape.columns.symbol)
         strangers = found.keys() - set(symbols)
         if len(symbols) == 1 and len(found) == 1 and strangers:
@@ -161,6 +163,9 @@ def joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
     A type that two frames do not share becomes the one that holds both; times of different zones
     become UTC, Enums of different categories text.
+
+    Raises:
+        SourceError: there is no type that holds both.
     """
     if len(frames) == 1:
         return frames[0]
@@ -182,7 +187,17 @@ def joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
         if isinstance(dtype, pl.Enum) and schema.get(name, dtype) != dtype
     }
     alike = [_as_text(_in_utc(frame, zones), enums) for frame in frames]
-    return pl.concat(alike, how="diagonal_relaxed", rechunk=True)
+    try:
+        return pl.concat(alike, how="diagonal_relaxed", rechunk=True)
+    except pl.exceptions.PolarsError as error:
+        raise SourceError(
+            f"the source gave a column in types that no frame can hold together: {_line(error)}; "
+            "clear its older segments (cache.coverage() names them), and they are fetched anew"
+        ) from error
+
+
+def _line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _as_text(frame: pl.DataFrame, names: set[str]) -> pl.DataFrame:
