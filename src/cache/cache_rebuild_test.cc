@@ -446,6 +446,16 @@ TEST_F(RebuildTest, WithoutItsNoteAllFilesMustNameOneCatalog) {
   ExpectAllServed(*Open());
 }
 
+TEST_F(RebuildTest, WithoutItsNoteFilesOfOneCatalogSayWhichItIs) {
+  Fill();
+  fs::remove(db_ + "-barcache");
+  Damage(RootPage("barcache_meta"), kPage);
+  auto cache = Open();
+  ASSERT_NE(cache, nullptr);
+  EXPECT_NE(Rebuilt(), nullptr);
+  ExpectAllServed(*cache);
+}
+
 TEST_F(RebuildTest, OneOfSeveralProcessesRebuilds) {
   Fill();
   Damage(0, 100);
