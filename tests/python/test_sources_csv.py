@@ -92,6 +92,12 @@ def test_a_clock_of_its_own(write):
     assert times_of(path) == [utc(2023, 1, 3, 10, 5)]
 
 
+@pytest.mark.parametrize("name", ["time", "Time", "<TIME>", "datetime", "Timestamp", "date"])
+def test_a_single_column_holds_date_and_clock(write, name):
+    path = write(f"{name},open,high,low,close,volume\n2023-01-03 10:05,10,11,9,10.5,100\n")
+    assert times_of(path) == [utc(2023, 1, 3, 10, 5)]
+
+
 def test_extra_columns(write):
     path = write(f"{HEADER},Adj Close\n2023-01-03,{NUMBERS},5.25\n")
     bars = CSVSource(path, extra={"adj_close": "Adj Close"}).fetch([], *ALL, "1d")
