@@ -148,7 +148,8 @@ BlockPool::Block BlockPool::TakeKept(size_t size) BARCACHE_NO_THREAD_SAFETY_ANAL
   for (size_t i = 0; i < kept_.count; ++i) {
     const size_t candidate = kept_.blocks[i].size;
     if (candidate < size || candidate > limit) continue;
-    if (best == kept_.count || candidate < kept_.blocks[best].size) best = i;
+    // Of equal ones the newest: what was given back last is still in the processor's cache.
+    if (best == kept_.count || candidate <= kept_.blocks[best].size) best = i;
   }
   Block block;
   if (best < kept_.count) {

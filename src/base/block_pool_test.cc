@@ -88,6 +88,20 @@ TEST(BlockPoolTest, ABlockMuchLargerThanAskedIsLeftForOthers) {
   pool.Give(small);
 }
 
+TEST(BlockPoolTest, OfBlocksAsLargeTheOneGivenBackLastIsTaken) {
+  BlockPool pool;
+  pool.AddShare(8 << 20, 1);
+  const BlockPool::Block first = pool.Take(BlockPool::kLargeBytes);
+  const BlockPool::Block second = pool.Take(BlockPool::kLargeBytes);
+  pool.Give(first);
+  pool.Give(second);
+  EXPECT_EQ(pool.Take(BlockPool::kLargeBytes).data, second.data);
+  EXPECT_EQ(pool.Take(BlockPool::kLargeBytes).data, first.data);
+  pool.Give(first);
+  pool.Give(second);
+  pool.AddShare(-(8 << 20), -1);
+}
+
 TEST(BlockPoolTest, WhatIsKeptIsBoundedAndGoesWithTheLastShare) {
   BlockPool pool;
   pool.AddShare(10 * kMegabyte, 1);

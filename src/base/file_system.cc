@@ -378,28 +378,55 @@ Status Directory::WriteFileAtomically(const std::string& name, std::span<const u
 Result<std::string> Directory::WriteFileAtomically(const std::function<std::string()>& final_name,
                                                    std::span<const uint8_t> bytes,
                                                    bool durable) const {
-  const std::string temp_name = std::string(kTemporaryPrefix) + RandomHex32();
+  BARCACHE_ASSIGN_OR_RETURN(GrowingFile file, BeginFile());
+  file.Append(bytes);
+  std::string name = final_name();
+  BARCACHE_RETURN_IF_ERROR(file.Finish(name, durable));
+  return name;
+}
+
+Result<GrowingFile> Directory::BeginFile() const {
+  std::string temp_name = std::string(kTemporaryPrefix) + RandomHex32();
   BARCACHE_ASSIGN_OR_RETURN(FileDescriptor fd, NewFile(temp_name));
-  std::string name;  // Outlives what takes the file of that name away.
-  Unfinished unfinished(fd_.get(), temp_name);
+  GrowingFile file(*this, std::move(temp_name), std::move(fd));
   Failpoint("file.created");
-  const char* action = "write";
-  int error = WriteAll(fd.get(), bytes);
+  return file;
+}
+
+GrowingFile::GrowingFile(GrowingFile&& other) noexcept
+    : directory_(std::exchange(other.directory_, nullptr)),
+      temp_name_(std::move(other.temp_name_)),
+      fd_(std::move(other.fd_)),
+      write_error_(other.write_error_) {}
+
+GrowingFile::~GrowingFile() {
+  if (directory_ != nullptr) ::unlinkat(directory_->fd_.get(), temp_name_.c_str(), 0);
+}
+
+void GrowingFile::Append(std::span<const uint8_t> bytes) {
+  if (write_error_ == 0) write_error_ = WriteAll(fd_.get(), bytes);
+}
+
+Status GrowingFile::Finish(const std::string& name, bool durable) {
+  const int directory_fd = directory_->fd_.get();
+  Unfinished unfinished(directory_fd, temp_name_);
+  const std::string& path = std::exchange(directory_, nullptr)->path_;
   Failpoint("file.written");
-  name = final_name();
+  const char* action = "write";
+  int error = write_error_;
   if (error == 0 && durable) {
     action = "sync";
-    error = SyncBytes(fd.get());
+    error = SyncBytes(fd_.get());
   }
   if (error == 0) {
     action = "close";
-    error = CloseChecked(&fd);
+    error = CloseChecked(&fd_);
   }
   if (error == 0 && !IsConfinedName(name)) return RefuseName(name);
   if (error == 0) {
     action = "rename";
     const bool renames = !Mutant("no_rename");
-    if (renames && ::renameat(fd_.get(), temp_name.c_str(), fd_.get(), name.c_str()) != 0) {
+    if (renames && ::renameat(directory_fd, temp_name_.c_str(), directory_fd, name.c_str()) != 0) {
       error = errno;
     }
   }
@@ -407,11 +434,11 @@ Result<std::string> Directory::WriteFileAtomically(const std::function<std::stri
   if (error == 0 && durable) {
     action = "sync the directory of";
     unfinished.IsNow(name);
-    error = SyncNames(fd_.get());
+    error = SyncNames(directory_fd);
   }
-  if (error != 0) return StatusFromErrno(error, action, PathInside(path_, name));
+  if (error != 0) return StatusFromErrno(error, action, PathInside(path, name));
   unfinished.Keep();
-  return name;
+  return {};
 }
 
 Status Directory::RemoveFile(const std::string& name) const {

@@ -92,6 +92,34 @@ class DirectoryStream {
   std::unique_ptr<DIR, Close> dir_;
 };
 
+class Directory;
+
+// A file that is being written, under a temporary name until Finish gives it its own. Taken away
+// when destroyed before that.
+// Thread safety: none.
+class GrowingFile {
+ public:
+  GrowingFile(GrowingFile&& other) noexcept;
+  GrowingFile& operator=(GrowingFile&&) = delete;
+  ~GrowingFile();
+
+  // Behind what is there. After a failure nothing more is written; Finish tells it.
+  void Append(std::span<const uint8_t> bytes);
+
+  // [fsync] -> rename to `name`, replacing what has it -> [fsync directory]. On failure nothing is
+  // left behind. To be called once.
+  Status Finish(const std::string& name, bool durable);
+
+ private:
+  friend class Directory;
+  GrowingFile(const Directory& directory, std::string temp_name, FileDescriptor fd)
+      : directory_(&directory), temp_name_(std::move(temp_name)), fd_(std::move(fd)) {}
+  const Directory* directory_;  // Null: moved from, or finished.
+  std::string temp_name_;
+  FileDescriptor fd_;
+  int write_error_ = 0;
+};
+
 class Directory {
  public:
   // Opens `path`, creating it and its missing parents with mode 0700 unless `read_only`.
@@ -122,6 +150,9 @@ class Directory {
   // kIo when the name exists, which then stays as it is; on other failures nothing is left behind.
   Status CreateFile(const std::string& name, std::span<const uint8_t> bytes, bool durable) const;
 
+  // Begins a file (O_EXCL, 0600) of a temporary name. The directory has to outlive it.
+  Result<GrowingFile> BeginFile() const;
+
   // Writes temp file (O_EXCL, 0600) -> [fsync] -> rename to `name` -> [fsync directory].
   // An existing `name` is never overwritten in place: it is replaced atomically.
   // On failure nothing is left behind.
@@ -147,6 +178,7 @@ class Directory {
   Directory(std::string path, FileDescriptor fd) : path_(std::move(path)), fd_(std::move(fd)) {}
   Result<std::optional<FileDescriptor>> OpenRegular(const std::string& name,
                                                     int64_t* size_bytes) const;
+  friend class GrowingFile;
   Result<FileDescriptor> NewFile(const std::string& name) const;
   std::string path_;
   FileDescriptor fd_;
@@ -155,8 +187,7 @@ class Directory {
 // True for one plain component: not empty, no '/', no NUL, not "." or "..", at most 255 bytes.
 bool IsConfinedName(std::string_view name);
 
-// Whether WriteFileAtomically gives such a name to what it has not renamed yet: ".tmp-" and 32 hex
-// letters.
+// Whether a GrowingFile has such a name: ".tmp-" and 32 hex letters.
 bool IsTemporaryName(std::string_view name);
 
 // Creates `path` and missing parents, each with mode 0700. Ok if it is a directory already.

@@ -114,6 +114,20 @@ class FileSystemFaultTest : public testing::Test {
     fault = Fault();
     return status;
   }
+  // Three pieces, each by a write of its own.
+  Status Grow(const Fault& wanted, bool durable) {
+    fault = wanted;
+    const Status status = [&]() -> Status {
+      BARCACHE_ASSIGN_OR_RETURN(GrowingFile file, directory_->BeginFile());
+      for (const std::string_view piece : {"some ", "more ", "text"}) {
+        file.Append({reinterpret_cast<const uint8_t*>(piece.data()), piece.size()});
+      }
+      return file.Finish("name", durable);
+    }();
+    fired_ = fault.fired;
+    fault = Fault();
+    return status;
+  }
   // The content, or the code name of the error.
   std::string Read(const Fault& wanted) {
     fault = wanted;
@@ -231,6 +245,55 @@ TEST_F(FileSystemFaultTest, CreatingLeavesAnExistingFileAlone) {
   fs::create_symlink(root_ / "elsewhere", root_ / "name");
   EXPECT_EQ(Create({}, "after", false).system_errno(), EEXIST);
   EXPECT_FALSE(fs::exists(root_ / "elsewhere"));
+}
+
+TEST_F(FileSystemFaultTest, AGrowingFileGoesOnAfterShortAndInterruptedWritesOfAnyPiece) {
+  for (int nth : {1, 2, 3}) {
+    for (int error : {0, EINTR}) {
+      EXPECT_TRUE(Grow({.call = "write", .nth = nth, .error = error}, false).ok()) << nth;
+      EXPECT_EQ(fired_, 1);
+      EXPECT_EQ(Read({}), "some more text") << nth;
+      EXPECT_EQ(Files(), Names{"name"});
+    }
+  }
+}
+
+TEST_F(FileSystemFaultTest, AGrowingFileThatFailsAtAnyPieceIsTakenAwayAndSaysWhy) {
+  ASSERT_TRUE(Write({}, "before", false).ok());
+  const ptrdiff_t descriptors = OpenDescriptors();
+  for (int nth : {1, 2, 3}) {
+    for (int error : {EIO, ENOSPC, EDQUOT, EFBIG}) {
+      const Status status = Grow({.call = "write", .nth = nth, .error = error}, true);
+      EXPECT_EQ(fired_, 1) << nth;
+      EXPECT_EQ(status.system_errno(), error) << nth;
+      EXPECT_EQ(status.code(), error == EIO ? ErrorCode::kIo : ErrorCode::kNoSpace) << nth;
+      EXPECT_EQ(status.message().find("could not write '" + (root_ / "name").string()), 0u)
+          << status.message();
+      EXPECT_EQ(Files(), Names{"name"}) << nth;
+      EXPECT_EQ(Read({}), "before") << nth;
+      EXPECT_EQ(OpenDescriptors(), descriptors) << nth;
+    }
+  }
+  for (const char* call : {"openat", "fsync", "close", "renameat"}) {
+    EXPECT_EQ(Grow({.call = call, .error = EIO}, true).system_errno(), EIO) << call;
+    EXPECT_EQ(Files(), Names{"name"}) << call;
+    EXPECT_EQ(Read({}), "before") << call;
+  }
+}
+
+TEST_F(FileSystemFaultTest, AGrowingFileWritesNothingAfterAFailure) {
+  Result<GrowingFile> file = directory_->BeginFile();
+  ASSERT_TRUE(file.ok());
+  const std::vector<uint8_t> bytes(100);
+  fault = {.call = "write", .error = ENOSPC};
+  file->Append(bytes);
+  fault = Fault();
+  file->Append(bytes);  // There would be room again.
+  ASSERT_EQ(Files().size(), 1u);
+  EXPECT_TRUE(IsTemporaryName(Files().front()));
+  EXPECT_EQ(fs::file_size(root_ / Files().front()), 0u);
+  EXPECT_EQ(file->Finish("name", false).code(), ErrorCode::kNoSpace);
+  EXPECT_EQ(Files(), Names{});
 }
 
 TEST_F(FileSystemFaultTest, AFailedReadIsAnErrorNotAMiss) {

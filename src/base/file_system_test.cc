@@ -246,6 +246,44 @@ TEST_F(FileSystemTest, WantOfMemoryLeavesNoFile) {
   EXPECT_TRUE(directory_->List()->empty());
 }
 
+TEST_F(FileSystemTest, AGrowingFileHasItsNameOnlyWhenItIsFinished) {
+  ASSERT_TRUE(Write("a", "before").ok());
+  {
+    Result<GrowingFile> begun = directory_->BeginFile();
+    ASSERT_TRUE(begun.ok());
+    GrowingFile file = std::move(*begun);  // What was moved from takes nothing away.
+    file.Append(Bytes("af"));
+    file.Append({});
+    file.Append(Bytes("ter"));
+    EXPECT_EQ(Read("a"), "before");
+    const std::vector<FileInfo> files = directory_->List().value();
+    ASSERT_EQ(files.size(), 2u);
+    for (const FileInfo& info : files) {
+      EXPECT_TRUE(info.name == "a" || IsTemporaryName(info.name)) << info.name;
+      EXPECT_EQ(fs::status(cache_ / info.name).permissions(),
+                fs::perms::owner_read | fs::perms::owner_write);
+    }
+    EXPECT_EQ(file.Finish("../a", false).code(), ErrorCode::kInvalidArgument);
+    EXPECT_EQ(directory_->List()->size(), 1u);
+  }
+  {
+    Result<GrowingFile> file = directory_->BeginFile();
+    file->Append(Bytes("after"));
+    ASSERT_TRUE(file->Finish("a", true).ok());
+  }
+  EXPECT_EQ(Read("a"), "after");
+  EXPECT_EQ(directory_->List()->size(), 1u);
+}
+
+TEST_F(FileSystemTest, AGrowingFileThatIsNotFinishedIsTakenAway) {
+  {
+    Result<GrowingFile> file = directory_->BeginFile();
+    file->Append(Bytes("text"));
+    EXPECT_EQ(directory_->List()->size(), 1u);
+  }
+  EXPECT_TRUE(directory_->List()->empty());
+}
+
 TEST_F(FileSystemTest, ReadersNeverSeeATornFile) {
   ASSERT_TRUE(Write("a", std::string(50'000, 'a')).ok());
   std::atomic<bool> done = false;

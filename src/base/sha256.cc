@@ -7,6 +7,7 @@
 #include <openssl/evp.h>
 #include <pthread.h>
 
+#include <memory>
 #include <new>
 
 namespace barcache {
@@ -43,19 +44,53 @@ const EVP_MD* FetchSha256() {
   return algorithm;
 }
 
+// Memory is all that can fail; never a wrong digest.
+void Require(int result) {
+  if (result != 1) throw std::bad_alloc();
+}
+
+void Begin(EVP_MD_CTX* context) {
+  static const EVP_MD* const algorithm = FetchSha256();
+  Require(EVP_DigestInit_ex(context, algorithm, nullptr));
+}
+
+void AppendTo(EVP_MD_CTX* context, std::span<const uint8_t> bytes) {
+  Require(EVP_DigestUpdate(context, bytes.data(), bytes.size()));
+}
+
+Sha256Digest End(EVP_MD_CTX* context) {
+  Sha256Digest digest;
+  Require(EVP_DigestFinal_ex(context, digest.data(), nullptr));
+  return digest;
+}
+
+struct ContextFree {
+  void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
+};
+
 }  // namespace
 
 Sha256Digest Sha256(std::span<const uint8_t> bytes) {
-  static const EVP_MD* const algorithm = FetchSha256();
   EVP_MD_CTX* const context = ContextOfThread();
-  Sha256Digest digest;
-  if (EVP_DigestInit_ex(context, algorithm, nullptr) != 1 ||
-      EVP_DigestUpdate(context, bytes.data(), bytes.size()) != 1 ||
-      EVP_DigestFinal_ex(context, digest.data(), nullptr) != 1) {
-    throw std::bad_alloc();  // Memory is all that can fail here; never return a wrong digest.
-  }
-  return digest;
+  Begin(context);
+  AppendTo(context, bytes);
+  return End(context);
 }
+
+Sha256Stream::Sha256Stream() {
+  std::unique_ptr<EVP_MD_CTX, ContextFree> context(EVP_MD_CTX_new());
+  if (context == nullptr) throw std::bad_alloc();
+  Begin(context.get());
+  context_ = context.release();
+}
+
+Sha256Stream::~Sha256Stream() { EVP_MD_CTX_free(static_cast<EVP_MD_CTX*>(context_)); }
+
+void Sha256Stream::Append(std::span<const uint8_t> bytes) {
+  AppendTo(static_cast<EVP_MD_CTX*>(context_), bytes);
+}
+
+Sha256Digest Sha256Stream::Finish() { return End(static_cast<EVP_MD_CTX*>(context_)); }
 
 std::string HexEncode(std::span<const uint8_t> bytes) {
   static constexpr char kDigits[] = "0123456789abcdef";

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <string>
 #include <thread>
@@ -28,6 +29,21 @@ TEST(Sha256Test, HexIsLowerCaseTwoLettersAByte) {
   const std::vector<uint8_t> bytes = {0x00, 0x0f, 0xa5, 0xff};
   EXPECT_EQ(HexEncode(bytes), "000fa5ff");
   EXPECT_EQ(HexEncode({}), "");
+}
+
+TEST(Sha256Test, AStreamOfPiecesHasTheDigestOfTheWhole) {
+  std::vector<uint8_t> bytes(1000);
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(i * 7);
+  for (const size_t piece : {1, 63, 64, 65, 999, 1000}) {
+    Sha256Stream stream;
+    for (size_t at = 0; at < bytes.size(); at += piece) {
+      EXPECT_EQ(Sha256Hex("abc"), kAbc);  // Another digest of this thread in between.
+      stream.Append(std::span(bytes).subspan(at, std::min(piece, bytes.size() - at)));
+    }
+    EXPECT_EQ(HexEncode(stream.Finish()), Sha256Hex(bytes)) << piece;
+  }
+  Sha256Stream empty;
+  EXPECT_EQ(HexEncode(empty.Finish()), Sha256Hex(""));
 }
 
 TEST(Sha256Test, ThreadsDoNotDisturbEachOther) {

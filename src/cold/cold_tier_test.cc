@@ -289,6 +289,32 @@ TEST_F(ColdTierTest, AFrameLargerThanTheTierIsNotAdmittedAndEvictsNothing) {
   EXPECT_TRUE(Read("small"));
 }
 
+TEST_F(ColdTierTest, ALargeFrameIsWrittenInPiecesAndVerified) {
+  const Frame large = SampleBars(400'000, 2.0);
+  auto outcome = Write("key1", large);
+  ASSERT_TRUE(outcome.ok());
+  const std::string path = PathOf("key1");
+  EXPECT_EQ(outcome->size_bytes, static_cast<int64_t>(fs::file_size(path)));
+  std::ifstream stream(path, std::ios::binary);
+  const std::string bytes(std::istreambuf_iterator<char>(stream), {});
+  EXPECT_EQ(outcome->checksum, Sha256Hex(bytes));
+  EXPECT_EQ(fs::status(path).permissions(), fs::perms::owner_read | fs::perms::owner_write);
+  auto hit = Read("key1");
+  ASSERT_TRUE(hit);
+  EXPECT_TRUE(SameFrame(hit->frame, large));
+}
+
+TEST_F(ColdTierTest, ALargeFrameThatDoesNotFitLeavesNoFile) {
+  const Frame large = SampleBars(400'000, 2.0);
+  const int64_t size_bytes = Write("key", large)->size_bytes;
+  for (const int64_t capacity : {int64_t{0}, int64_t{20'000}, size_bytes - 1}) {
+    EXPECT_FALSE(Write("key", large, capacity)->admitted) << capacity;
+    EXPECT_TRUE(Files().empty()) << capacity;
+  }
+  EXPECT_TRUE(Write("key", large, size_bytes)->admitted);
+  EXPECT_EQ(Files().size(), 1u);
+}
+
 TEST_F(ColdTierTest, PinsBeyondTheLimitAreRefusedAndNoneIsMade) {
   const int64_t one = Write("a", bars_)->size_bytes;
   for (const char* key : {"b", "c"}) ASSERT_TRUE(Write(key, bars_).ok());

@@ -1,17 +1,73 @@
 // ColdTier: from frames to files and rows.
 
+#include <array>
 #include <mutex>
 #include <new>
+#include <optional>
+#include <span>
 #include <utility>
 
 #include "barcache/cache_key.h"
 #include "base/crew.h"
+#include "base/sha256.h"
 #include "cold/cold_tier.h"
 #include "cold/entry_stamp.h"
-#include "cold/hash_beside.h"
 #include "cold/unnamed_files.h"
+#include "frame/byte_sink.h"
+#include "frame/parquet_codec.h"
 
 namespace barcache {
+namespace {
+
+// The file of an entry, whose bytes come in pieces.
+class EntryFile {
+ public:
+  // REQUIRES: the directory outlives the object.
+  EntryFile(const Directory& directory, int64_t capacity_bytes)
+      : directory_(directory), capacity_bytes_(capacity_bytes) {}
+
+  // All bytes count; those beyond the capacity go nowhere. What fails is told by Finish.
+  void Append(std::span<const uint8_t> bytes) {
+    size_bytes_ += static_cast<int64_t>(bytes.size());
+    if (size_bytes_ > capacity_bytes_ || !status_.ok()) return;
+    if (!file_ && size_bytes_ < kRenamedBytes) return held_.Append(bytes.data(), bytes.size());
+    if (!file_) Begin();
+    if (file_) file_->Append(bytes);
+  }
+
+  int64_t size_bytes() const { return size_bytes_; }
+
+  // REQUIRES: at most the capacity.
+  Status Finish(const std::string& name, bool durable) {
+    BARCACHE_RETURN_IF_ERROR(std::move(status_));
+    if (file_) return file_->Finish(name, durable);
+    // No row names the file before it is whole.
+    return directory_.CreateFile(name, held_.bytes(), durable);
+  }
+
+ private:
+  // For less than that, renaming would cost a third of writing it: it is held until it is hashed.
+  static constexpr int64_t kRenamedBytes = 128 << 10;
+
+  void Begin() {
+    Result<GrowingFile> file = directory_.BeginFile();
+    if (file.ok()) {
+      file_.emplace(std::move(*file));
+      file_->Append(held_.bytes());
+    } else {
+      status_ = file.status();
+    }
+  }
+
+  const Directory& directory_;
+  const int64_t capacity_bytes_;
+  int64_t size_bytes_ = 0;
+  ByteSink held_;
+  std::optional<GrowingFile> file_;
+  Status status_;
+};
+
+}  // namespace
 
 UnnamedFiles::~UnnamedFiles() {
   if (entries_ == nullptr) return;
@@ -37,33 +93,29 @@ Result<NewEntry> ColdTier::WriteEntryFile(const WriteRequest& request, uint64_t 
   stamp.created_at = standing ? standing->created_at : now_s;
   stamp.cache_key = request.cache_key;
   stamp.request_json = request.request_json;
-  BARCACHE_ASSIGN_OR_RETURN(const ByteBuffer bytes,
-                            EncodeParquet(*request.frame, WriteStamp(stamp)));
 
   NewEntry entry;
   entry.cache_key = stamp.cache_key;
   entry.dataset_id = request.dataset_id;
-  entry.size_bytes = static_cast<int64_t>(bytes.size());
   entry.generation = stamp.generation;
   entry.request_json = stamp.request_json;
   entry.now_s = now_s;
   entry.fetch_cost = request.fetch_cost_s;
   entry.checksum.reserve(2 * sizeof(Sha256Digest));  // Once there is a file, nothing may throw.
-  if (entry.size_bytes > capacity_bytes) return entry;
 
-  const bool durable = options_.durability == Durability::kFull;
-  HashBeside hash(bytes.bytes());
-  const auto name = [&] { return EntryFileName(request.cache_key, entry.generation, hash.Hex()); };
-  if (hash.is_beside()) {
-    BARCACHE_ASSIGN_OR_RETURN(entry.parquet_path,
-                              directory_.WriteFileAtomically(name, bytes.bytes(), durable));
-  } else {
-    // Renaming would cost a third of writing it. No row names the file before it is whole.
-    std::string path = name();
-    BARCACHE_RETURN_IF_ERROR(directory_.CreateFile(path, bytes.bytes(), durable));
-    entry.parquet_path = std::move(path);
-  }
-  entry.checksum = hash.Hex();
+  EntryFile file(directory_, capacity_bytes);
+  Sha256Stream hash;
+  const std::array takers = {
+      PieceTaker{[&](std::span<const uint8_t> bytes) { file.Append(bytes); }, true},
+      PieceTaker{[&](std::span<const uint8_t> bytes) { hash.Append(bytes); }, false}};
+  BARCACHE_RETURN_IF_ERROR(EncodeParquetInPieces(*request.frame, WriteStamp(stamp), takers));
+  entry.size_bytes = file.size_bytes();
+  if (entry.size_bytes > capacity_bytes) return entry;
+  const std::string checksum = HexEncode(hash.Finish());
+  std::string path = EntryFileName(request.cache_key, entry.generation, checksum);
+  BARCACHE_RETURN_IF_ERROR(file.Finish(path, options_.durability == Durability::kFull));
+  entry.parquet_path = std::move(path);
+  entry.checksum = checksum;
   return entry;
 }
 

@@ -1,5 +1,5 @@
 // HashBeside: the SHA-256 of a buffer, taken by another thread if the buffer is large enough for
-// that to pay, while this one writes or decodes the same bytes. Internal to the cold room.
+// that to pay, while this one decodes the same bytes. Internal to the cold room.
 #pragma once
 
 #include <cstdint>

@@ -1,11 +1,12 @@
 // ByteSink: bytes that grow at the end, never zero-filled; the output of the encoders and the
-// scratch memory of the decoders. From BlockPool::kLargeBytes on in recycled memory: the first
-// touch of fresh pages would cost more than what is written to them.
+// scratch memory of the decoders. From 128 KB on in recycled memory: the first touch of fresh pages
+// would cost more than what is written to them.
 //
 // Thread safety: none; one owner at a time.
 // Errors: throws std::bad_alloc, which the doors of the codec turn into kOutOfMemory.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -60,18 +61,22 @@ class ByteSink {
   std::span<const uint8_t> bytes() const { return {data_, size_}; }
 
  private:
+  // From here on the allocator gives back to the kernel what is freed, and gets it anew each time.
+  static constexpr size_t kRecycledBytes = 128 << 10;
+
   void Grow(size_t extra) {
     if (extra > SIZE_MAX / 4 || size_ > SIZE_MAX / 4) throw std::bad_alloc();
     size_t capacity = size_ + extra;
     if (capacity < 2 * size_) capacity = 2 * size_;
     if (capacity < 64) capacity = 64;
-    if (capacity < BlockPool::kLargeBytes) {
+    if (capacity < kRecycledBytes) {
       void* data = std::realloc(data_, capacity);
       if (data == nullptr) throw std::bad_alloc();
       data_ = static_cast<uint8_t*>(data);
     } else {
       // Powers of two, so that the next frame of about this size finds them again.
-      const BlockPool::Block block = BlockPool::Files().Take(std::bit_ceil(capacity));
+      const size_t size = std::max(std::bit_ceil(capacity), BlockPool::kLargeBytes);
+      const BlockPool::Block block = BlockPool::Files().Take(size);
       if (block.data == nullptr) throw std::bad_alloc();
       if (size_ > 0) std::memcpy(block.data, data_, size_);
       Release(data_, capacity_);

@@ -23,6 +23,7 @@
 #include "frame/frame_data.h"
 #include "frame/parquet_codec.h"
 #include "frame/parquet_footer.h"
+#include "frame/piece_stream.h"
 
 namespace barcache {
 
@@ -35,6 +36,10 @@ bool FlatCodecTakes(const FrameData& frame);
 // Durations and zones come back only through the stored schema, which is the caller's to add.
 // Errors: kOutOfMemory.
 Result<ByteBuffer> EncodeFlat(const FrameData& frame, const KeyValues& key_values);
+
+// The same bytes for takers, as in StreamParts.
+Status EncodeFlatInPieces(const FrameData& frame, const KeyValues& key_values,
+                          std::span<const PieceTaker> takers);
 
 // Decodes a file of that shape, whoever wrote it. nullopt: another shape (several row groups,
 // nested columns, other encodings or compression, types that Arrow's own schema refines). `footer`

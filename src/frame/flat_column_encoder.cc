@@ -197,8 +197,10 @@ Status FlatColumnEncoder::AppendPage(PageHeader header, std::span<const uint8_t>
   return Status();
 }
 
-Result<ColumnChunk> FlatColumnEncoder::Encode(const FlatColumn& column, ByteSink& sink) {
+Result<ColumnChunk> FlatColumnEncoder::Encode(const FlatColumn& column, ByteSink& sink,
+                                              const std::function<void()>& end_page) {
   ChooseFor(column);
+  const auto begin = static_cast<int64_t>(sink.size());
   ColumnChunk chunk;
   chunk.type = column.type.physical;
   chunk.compression = ParquetCompression::kSnappy;
@@ -207,12 +209,13 @@ Result<ColumnChunk> FlatColumnEncoder::Encode(const FlatColumn& column, ByteSink
   chunk.num_values = static_cast<int64_t>(column.num_rows);
   PageHeader header;
   if (encoding_ == ParquetEncoding::kRleDictionary) {
-    chunk.dictionary_page_offset = static_cast<int64_t>(sink.size());
+    chunk.dictionary_page_offset = begin;
     header.kind = PageHeader::kDictionary;
     header.num_values = static_cast<int32_t>(dictionary_.size());
     BARCACHE_RETURN_IF_ERROR(AppendPage(header, dictionary_.values().bytes(), sink, chunk));
+    end_page();
   }
-  chunk.data_page_offset = static_cast<int64_t>(sink.size());
+  chunk.data_page_offset = begin + chunk.compressed_size_bytes;
   header.kind = PageHeader::kData;
   header.encoding = encoding_;
   PageRange page;
@@ -220,6 +223,7 @@ Result<ColumnChunk> FlatColumnEncoder::Encode(const FlatColumn& column, ByteSink
     page = NextPage(column, page);
     header.num_values = static_cast<int32_t>(page.num_rows);
     BARCACHE_RETURN_IF_ERROR(AppendPage(header, PageBody(column, page), sink, chunk));
+    end_page();
   } while (page.first_row + page.num_rows < column.num_rows);
   return chunk;
 }

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 
 #include "barcache/status.h"
@@ -37,8 +38,10 @@ class FlatColumnEncoder {
   explicit FlatColumnEncoder(SnappyCodec snappy) : snappy_(std::move(snappy)) {}
 
   // Appends the pages of `column` to `sink`. Offsets in the result count from the sink's begin.
+  // `end_page` is called behind each page, and may take away what is in the sink.
   // REQUIRES: num_rows > 0. Throws std::bad_alloc.
-  Result<ColumnChunk> Encode(const FlatColumn& column, ByteSink& sink);
+  Result<ColumnChunk> Encode(const FlatColumn& column, ByteSink& sink,
+                             const std::function<void()>& end_page);
 
  private:
   // Rows [first_row, + num_rows), of which [first_value, + num_values) among the values not null.

@@ -1,16 +1,18 @@
 // FlatCodecTakes and EncodeFlat; see flat_codec.h for the promises.
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <new>
 #include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/mutex.h"
 #include "frame/byte_sink.h"
-#include "frame/column_tasks.h"
 #include "frame/flat_codec.h"
 #include "frame/flat_column_encoder.h"
+#include "frame/piece_stream.h"
 #include "frame/string_views.h"
 
 namespace barcache {
@@ -39,13 +41,6 @@ SchemaElement ElementOf(const FlatColumn& column) {
   element.precision = column.type.logical.precision;
   return element;
 }
-
-// The pages of a column; its offsets count from the sink's begin.
-struct EncodedColumn {
-  SchemaElement element;
-  ColumnChunk chunk;
-  ByteSink pages;
-};
 
 // The chunk, when its pages come to stand `offset` bytes further behind.
 ColumnChunk MovedBy(ColumnChunk chunk, size_t offset) {
@@ -82,27 +77,7 @@ void AppendFooterOf(ParquetFooter& footer, const KeyValues& key_values, ByteSink
   AppendFooter(footer, key_values, file);
 }
 
-Result<ByteBuffer> Joined(std::span<EncodedColumn> columns, const ByteSink& begin,
-                          const ByteSink& end) {
-  size_t size = begin.size() + end.size();
-  for (const EncodedColumn& column : columns) size += column.pages.size();
-  ByteBuffer buffer;
-  if (!buffer.Reset(size)) throw std::bad_alloc();
-  uint8_t* out = buffer.data();
-  const auto append = [&](std::span<const uint8_t> bytes) {
-    if (!bytes.empty()) std::memcpy(out, bytes.data(), bytes.size());
-    out += bytes.size();
-  };
-  append(begin.bytes());
-  for (EncodedColumn& column : columns) {
-    append(column.pages.bytes());
-    column.pages = ByteSink();
-  }
-  append(end.bytes());
-  return buffer;
-}
-
-Result<ByteBuffer> EncodeInTurn(const FrameData& frame, const KeyValues& key_values) {
+Result<ByteSink> EncodeInTurn(const FrameData& frame, const KeyValues& key_values) {
   BARCACHE_ASSIGN_OR_RETURN(SnappyCodec snappy, SnappyCodec::Make());
   FlatColumnEncoder encoder(std::move(snappy));
   ParquetFooter footer = FooterOf(frame);
@@ -114,40 +89,99 @@ Result<ByteBuffer> EncodeInTurn(const FrameData& frame, const KeyValues& key_val
     const FlatColumn column = FlatColumnOf(*frame.schema.children[i], *frame.array.children[i]);
     footer.schema.push_back(ElementOf(column));
     if (column.num_rows == 0) continue;
-    BARCACHE_ASSIGN_OR_RETURN(const ColumnChunk chunk, encoder.Encode(column, file));
+    BARCACHE_ASSIGN_OR_RETURN(const ColumnChunk chunk, encoder.Encode(column, file, [] {}));
     footer.chunks.push_back(chunk);
   }
   AppendFooterOf(footer, key_values, file);
-  return Joined({}, file, ByteSink());
+  return file;
 }
 
-Result<ByteBuffer> EncodeSideBySide(const FrameData& frame, const KeyValues& key_values) {
-  std::vector<EncodedColumn> columns(static_cast<size_t>(frame.array.n_children));
-  std::vector<size_t> costs;
-  for (size_t i = 0; i < columns.size(); ++i) {
-    const FlatType type = *FlatTypeOfFormat(frame.schema.children[i]->format);
-    costs.push_back(static_cast<size_t>(type.memory_width));
-  }
-  BARCACHE_RETURN_IF_ERROR(ForEachColumn(costs, [&](size_t i) {
+struct EncodedColumn {
+  SchemaElement element;
+  ColumnChunk chunk;  // Its offsets count from the part's begin.
+  size_t part_size = 0;
+};
+
+// Encoders that wait for their next column, so that their memory is used again.
+class IdleEncoders {
+ public:
+  Result<std::unique_ptr<FlatColumnEncoder>> Take() BARCACHE_EXCLUDES(mutex_) {
+    {
+      const MutexLock lock(mutex_);
+      if (!encoders_.empty()) {
+        std::unique_ptr<FlatColumnEncoder> encoder = std::move(encoders_.back());
+        encoders_.pop_back();
+        return encoder;
+      }
+    }
     BARCACHE_ASSIGN_OR_RETURN(SnappyCodec snappy, SnappyCodec::Make());
-    FlatColumnEncoder encoder(std::move(snappy));
-    const FlatColumn column = FlatColumnOf(*frame.schema.children[i], *frame.array.children[i]);
-    columns[i].element = ElementOf(column);
-    BARCACHE_ASSIGN_OR_RETURN(columns[i].chunk, encoder.Encode(column, columns[i].pages));
-    return Status();
-  }));
-  ParquetFooter footer = FooterOf(frame);
-  ByteSink begin;
-  begin.Append(kMagic.data(), kMagic.size());
-  size_t offset = begin.size();
-  for (EncodedColumn& column : columns) {
-    footer.schema.push_back(column.element);
-    footer.chunks.push_back(MovedBy(column.chunk, offset));
-    offset += column.pages.size();
+    return std::make_unique<FlatColumnEncoder>(std::move(snappy));
   }
-  ByteSink end;
-  AppendFooterOf(footer, key_values, end);
-  return Joined(columns, begin, end);
+  void Give(std::unique_ptr<FlatColumnEncoder> encoder) BARCACHE_EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
+    encoders_.push_back(std::move(encoder));
+  }
+
+ private:
+  Mutex mutex_;
+  std::vector<std::unique_ptr<FlatColumnEncoder>> encoders_ BARCACHE_GUARDED_BY(mutex_);
+};
+
+Result<EncodedColumn> EncodeColumn(const FrameData& frame, size_t index, IdleEncoders& encoders,
+                                   PartSink& out) {
+  BARCACHE_ASSIGN_OR_RETURN(auto encoder, encoders.Take());
+  const FlatColumn column =
+      FlatColumnOf(*frame.schema.children[index], *frame.array.children[index]);
+  const size_t memory_bytes = column.num_rows * static_cast<size_t>(column.type.memory_width);
+  out.sink.Reserve(std::min(memory_bytes, PartSink::kPieceRoom));
+  const size_t begin = out.sink.size();
+  EncodedColumn encoded;
+  encoded.element = ElementOf(column);
+  BARCACHE_ASSIGN_OR_RETURN(encoded.chunk,
+                            encoder->Encode(column, out.sink, [&] { out.EndPage(); }));
+  encoded.part_size = begin + static_cast<size_t>(encoded.chunk.compressed_size_bytes);
+  encoders.Give(std::move(encoder));
+  return encoded;
+}
+
+// Each column is a part, the first one with the magic before it, and so is the footer.
+Status EncodeSideBySide(const FrameData& frame, const KeyValues& key_values,
+                        std::span<const PieceTaker> takers) {
+  std::vector<EncodedColumn> columns(static_cast<size_t>(frame.array.n_children));
+  IdleEncoders encoders;
+  const auto encode = [&](size_t part, PartSink& out) {
+    if (part == 0) out.sink.Append(kMagic.data(), kMagic.size());
+    if (part < columns.size()) {
+      BARCACHE_ASSIGN_OR_RETURN(columns[part], EncodeColumn(frame, part, encoders, out));
+      return Status();
+    }
+    ParquetFooter footer = FooterOf(frame);
+    size_t offset = 0;
+    for (const EncodedColumn& column : columns) {
+      footer.schema.push_back(column.element);
+      footer.chunks.push_back(MovedBy(column.chunk, offset));
+      offset += column.part_size;
+    }
+    AppendFooterOf(footer, key_values, out.sink);
+    return Status();
+  };
+  return StreamParts(columns.size() + 1, encode, takers);
+}
+
+bool IsLarge(const FrameData& frame) {
+  const int64_t num_columns = frame.array.n_children;
+  return num_columns > 1 && frame.array.length >= kSideBySideValues / num_columns;
+}
+
+// Runs `encode` and turns want of memory into a Status.
+template <typename Encode>
+auto Guarded(Encode encode) -> decltype(encode()) {
+  try {
+    return encode();
+  } catch (const std::bad_alloc&) {
+    return Status(ErrorCode::kOutOfMemory,
+                  "no memory to encode a frame as Parquet; free some and try again");
+  }
 }
 
 }  // namespace
@@ -169,14 +203,30 @@ bool FlatCodecTakes(const FrameData& frame) {
 }
 
 Result<ByteBuffer> EncodeFlat(const FrameData& frame, const KeyValues& key_values) {
-  try {
-    const int64_t num_columns = frame.array.n_children;
-    const bool is_large = num_columns > 1 && frame.array.length >= kSideBySideValues / num_columns;
-    return is_large ? EncodeSideBySide(frame, key_values) : EncodeInTurn(frame, key_values);
-  } catch (const std::bad_alloc&) {
-    return Status(ErrorCode::kOutOfMemory,
-                  "no memory to encode a frame as Parquet; free some and try again");
-  }
+  return Guarded([&]() -> Result<ByteBuffer> {
+    ByteSink file;
+    if (IsLarge(frame)) {
+      const PieceTaker append{
+          [&](std::span<const uint8_t> bytes) { file.Append(bytes.data(), bytes.size()); }};
+      BARCACHE_RETURN_IF_ERROR(EncodeSideBySide(frame, key_values, {&append, 1}));
+    } else {
+      BARCACHE_ASSIGN_OR_RETURN(file, EncodeInTurn(frame, key_values));
+    }
+    ByteBuffer buffer;
+    if (!buffer.Reset(file.size())) throw std::bad_alloc();
+    std::memcpy(buffer.data(), file.data(), file.size());
+    return buffer;
+  });
+}
+
+Status EncodeFlatInPieces(const FrameData& frame, const KeyValues& key_values,
+                          std::span<const PieceTaker> takers) {
+  return Guarded([&]() -> Status {
+    if (IsLarge(frame)) return EncodeSideBySide(frame, key_values, takers);
+    BARCACHE_ASSIGN_OR_RETURN(const ByteSink file, EncodeInTurn(frame, key_values));
+    HandOn(file.bytes(), takers);
+    return Status();
+  });
 }
 
 }  // namespace barcache

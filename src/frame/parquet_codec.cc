@@ -102,6 +102,19 @@ Result<DecodedParquet> Decode(std::span<const uint8_t> bytes, const DecodeLimits
   return decoded;
 }
 
+Status NoFrame() { return {ErrorCode::kInvalidArgument, "there is no frame to encode"}; }
+
+// And what the footer says about the frame for this room.
+KeyValues WithOwnPairs(const FrameData& frame, KeyValues key_values) {
+  const SchemaNode table = FromArrowSchema(frame.schema);
+  if (NeedsStoredSchema(table)) {
+    key_values.emplace_back(kStoredSchemaKey, SerializeSchema(table));
+    key_values.emplace_back(kArrowSchemaKey, ArrowSchemaText(table));
+  }
+  if (!frame.origin.empty()) key_values.emplace_back(kOriginKey, frame.origin);
+  return key_values;
+}
+
 // Runs `decode` and turns want of memory into a Status.
 template <typename Decode>
 auto Guarded(Decode decode) -> decltype(decode()) {
@@ -117,17 +130,24 @@ auto Guarded(Decode decode) -> decltype(decode()) {
 }  // namespace
 
 Result<ByteBuffer> EncodeParquet(const Frame& frame, const KeyValues& key_values) {
-  if (!frame.valid()) return Status(ErrorCode::kInvalidArgument, "there is no frame to encode");
+  if (!frame.valid()) return NoFrame();
   return Guarded([&]() -> Result<ByteBuffer> {
     const FrameData& data = *frame.data();
-    KeyValues all = key_values;
-    const SchemaNode table = FromArrowSchema(data.schema);
-    if (NeedsStoredSchema(table)) {
-      all.emplace_back(kStoredSchemaKey, SerializeSchema(table));
-      all.emplace_back(kArrowSchemaKey, ArrowSchemaText(table));
-    }
-    if (!data.origin.empty()) all.emplace_back(kOriginKey, data.origin);
+    const KeyValues all = WithOwnPairs(data, key_values);
     return FlatCodecTakes(data) ? EncodeFlat(data, all) : EncodeArrow(data, all);
+  });
+}
+
+Status EncodeParquetInPieces(const Frame& frame, const KeyValues& key_values,
+                             std::span<const PieceTaker> takers) {
+  if (!frame.valid()) return NoFrame();
+  return Guarded([&]() -> Status {
+    const FrameData& data = *frame.data();
+    const KeyValues all = WithOwnPairs(data, key_values);
+    if (FlatCodecTakes(data)) return EncodeFlatInPieces(data, all, takers);
+    BARCACHE_ASSIGN_OR_RETURN(const ByteBuffer bytes, EncodeArrow(data, all));
+    HandOn(bytes.bytes(), takers);
+    return Status();
   });
 }
 

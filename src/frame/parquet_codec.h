@@ -18,6 +18,7 @@
 #include "barcache/frame.h"
 #include "barcache/status.h"
 #include "base/file_system.h"
+#include "frame/piece_stream.h"
 
 namespace barcache {
 
@@ -37,6 +38,12 @@ struct DecodeLimits {
 
 // Errors: kUnsupportedFrame; kOutOfMemory.
 Result<ByteBuffer> EncodeParquet(const Frame& frame, const KeyValues& key_values);
+
+// The same bytes for each of the takers, who get the first of a large frame while later ones are
+// still encoded. On an error they have got some of them. Errors as EncodeParquet; want of memory in
+// a taker is kOutOfMemory.
+Status EncodeParquetInPieces(const Frame& frame, const KeyValues& key_values,
+                             std::span<const PieceTaker> takers);
 
 // Any bytes whatever are a frame or a Status (kCorruption, kOverBudget, kOutOfMemory), never a
 // crash. Files of other writers (Polars, pyarrow, DuckDB) are read too; kUnsupportedFrame: a sound

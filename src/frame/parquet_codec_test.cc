@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
+#include <random>
 
 #include "frame/frame_sample.h"
 
@@ -293,6 +295,59 @@ TEST(Footer, OfPlainColumnsHasNoSchema) {
   EXPECT_FALSE(contains(Encode(plain), "barcache.frame"));
   EXPECT_FALSE(contains(Encode(plain), "ARROW:schema"));
   EXPECT_TRUE(contains(Encode(TwoColumns(2)), "barcache.frame.schema"));
+}
+
+// Columns of several pieces: one of distinct values, one with a dictionary that is a piece by
+// itself.
+Frame ManyPieces() {
+  std::mt19937_64 random(1);
+  arrow::DoubleBuilder distinct;
+  arrow::DoubleBuilder repeated;
+  for (int i = 0; i < 400'000; ++i) {
+    const double value = std::uniform_real_distribution<double>()(random);
+    EXPECT_TRUE(distinct.Append(value).ok());
+    EXPECT_TRUE(repeated.Append(std::sqrt(static_cast<double>(random() % 100'000))).ok());
+  }
+  const auto schema = arrow::schema(
+      {arrow::field("distinct", arrow::float64()), arrow::field("repeated", arrow::float64())});
+  return Must(Import(*arrow::RecordBatch::Make(
+      schema, 400'000, {Must(distinct.Finish()), Must(repeated.Finish())})));
+}
+
+TEST(Pieces, AreTheBytesOfTheWholeForEachTaker) {
+  const auto lists = Json(ListOf(arrow::utf8_view()), Repeated(R"([["a", "b"], null])", 10'000));
+  std::vector<std::pair<const char*, Frame>> frames;
+  frames.emplace_back("small", TwoColumns(3));
+  frames.emplace_back("no rows", TwoColumns(0));
+  frames.emplace_back("large", ManyPieces());
+  frames.emplace_back("nested", Must(Import(*OneColumn(lists))));
+  for (const auto& [name, frame] : frames) {
+    std::vector<uint8_t> first;
+    std::vector<uint8_t> second;
+    size_t pieces = 0;
+    const auto append_to = [](std::vector<uint8_t>* all) {
+      return [all](std::span<const uint8_t> bytes) {
+        all->insert(all->end(), bytes.begin(), bytes.end());
+      };
+    };
+    const PieceTaker count{[&](std::span<const uint8_t>) { ++pieces; }};
+    const PieceTaker takers[] = {{append_to(&first), true}, {append_to(&second)}, count};
+    const KeyValues pairs = {{"mine", "yours"}};
+    ASSERT_TRUE(EncodeParquetInPieces(frame, pairs, takers).ok()) << name;
+    EXPECT_TRUE(first == Encode(frame, pairs)) << name;
+    EXPECT_TRUE(second == first) << name;
+    EXPECT_EQ(pieces > 6, name == std::string("large")) << name << pieces;
+    EXPECT_TRUE(ToBatch(Must(DecodeParquet(first, {})).frame)->Equals(*ToBatch(frame))) << name;
+  }
+}
+
+TEST(Pieces, WantOfMemoryInATakerIsAStatus) {
+  const PieceTaker refuse{[](std::span<const uint8_t>) { throw std::bad_alloc(); }};
+  for (const int rows : {3, 400'000}) {
+    const Status status = EncodeParquetInPieces(TwoColumns(rows), {}, {&refuse, 1});
+    EXPECT_EQ(status.code(), ErrorCode::kOutOfMemory);
+  }
+  EXPECT_EQ(EncodeParquetInPieces(Frame(), {}, {}).code(), ErrorCode::kInvalidArgument);
 }
 
 TEST(Fork, AChildEncodesAndDecodes) {
