@@ -9,7 +9,7 @@ import pytest
 PROGRAM = """
     import gc, os, sys, tempfile
     import polars as pl
-    from barcache import CacheManager
+    from barcache import CacheManager, LRUCache
 
     rows, budget_mb = int(sys.argv[1]), int(sys.argv[2])
     folder = sys.argv[3]
@@ -30,9 +30,10 @@ PROGRAM = """
         sys.exit()
     reader = cache(budget_mb)
     count = len(reader)
-    for i in range(20):
+    reader.hot_cache = LRUCache(max_size_bytes=1)
+    for i in range(count):  # What SQLite keeps of the catalog is not the hot tier's.
         reader.get_cached_data(f"key{i}")
-    reader.hot_cache.clear()
+    reader.hot_cache = LRUCache(max_size_bytes=budget_mb * 2**20)
     gc.collect()
     before = resident_mb()
     for i in range(count):
