@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 import pytest
 from barcache import InvalidArgument
-from barcache.bars.explanation import timeline
+from barcache.bars.explanation import SHOWN_LINES, timeline
 
 NOW = datetime(2023, 1, 20, 12, tzinfo=UTC)
 
@@ -101,6 +101,45 @@ def test_where_there_are_no_bars_it_says_so_until_that_is_stale(make):
     now += timedelta(days=2)
     (part,) = explained(cache, "A", "2023-01-01", "2023-01-05")["symbols"]["A"]
     assert (part["from"], part["why"]) == ("source", "stale")
+
+
+def test_a_stretch_without_bars_lies_between_those_with_bars(make):
+    cache = make()
+    cache._bar_reader.clock = datetime(2024, 1, 1, tzinfo=UTC).timestamp
+
+    def without_the_holidays(symbols, start, end, resolution):
+        bars = vendor(symbols, start, end, resolution)
+        return bars.filter(~pl.col("date").dt.day().is_between(6, 9))
+
+    for first, last in ((1, 5), (6, 9), (10, 12)):
+        request = (f"2023-01-{first:02}", f"2023-01-{last:02}", "1d", "vendor")
+        cache.get_or_fetch("A", *request, without_the_holidays, overlap=0)
+    said = explained(cache, "A", "2023-01-02", "2023-01-11")
+    assert [(p["start"], p["end"], p["from"]) for p in said["symbols"]["A"]] == [
+        ("2023-01-02", "2023-01-05", "hot"),
+        ("2023-01-06", "2023-01-09", "nowhere"),
+        ("2023-01-10", "2023-01-11", "hot"),
+    ]
+    assert said["calls"] == 0
+    assert "more" not in str(said)
+    ((_, first, last, drawn),) = timeline(cache.coverage(), 12)
+    assert (first, last, drawn) == ("2023-01-01", "2023-01-12", "#####....###")
+
+
+@pytest.mark.parametrize("symbols", [1, 2, 7])
+def test_what_fits_a_screen_is_all_shown(make, symbols):
+    cache = make()
+    cache._bar_reader.clock = datetime(2024, 1, 1, tzinfo=UTC).timestamp
+    names = [f"S{number}" for number in range(symbols)]
+    shown = SHOWN_LINES // symbols - 2
+    for day in range(1, shown + 1, 2):  # Held and missing take turns.
+        cache.get_or_fetch(
+            names, f"2023-01-{day:02}", f"2023-01-{day:02}", "1d", "vendor", vendor, overlap=0
+        )
+    exact = explained(cache, names, "2023-01-01", f"2023-01-{shown:02}")
+    assert {len(parts) for parts in exact["symbols"].values()} == {shown}
+    assert "more" not in str(exact)
+    assert len(str(exact).splitlines()) == 1 + symbols * (1 + shown)
 
 
 def test_coverage_is_the_ledger_as_a_frame(filled):
