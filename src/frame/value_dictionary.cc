@@ -5,8 +5,12 @@
 #include <bit>
 #include <cstring>
 #include <functional>
+#include <new>
+#include <span>
 #include <string_view>
+#include <utility>
 
+#include "base/file_system.h"
 #include "frame/bitmap.h"
 #include "frame/string_views.h"
 
@@ -66,11 +70,11 @@ Number LoadNumber(const uint8_t* bytes, size_t i) {
 template <typename Number>
 class NumberTable {
  public:
-  NumberTable() : slots_(kFirstSlots + 1) {}
+  NumberTable() { Start(kFirstSlots); }
 
   // The place + 1 of `number`, if one of its first two slots holds it; else 0.
   uint32_t FindNear(Number number) const {
-    const Slot* slot = slots_.data() + (Spread(number) >> shift_);
+    const Slot* slot = slots_ + (Spread(number) >> shift_);
     const uint32_t is_first = slot[0].number == number ? 1 : 0;
     const uint32_t is_second = slot[1].number == number ? 1 : 0;
     return (slot[0].place & (0u - is_first)) | (slot[1].place & (0u - is_second));
@@ -78,13 +82,13 @@ class NumberTable {
 
   // The place + 1 of `number`; if it is not there, `place` + 1 after putting it there.
   uint32_t FindOrPut(Number number, size_t place) {
-    size_t at = SlotOf(Spread(number), num_slots());
+    size_t at = SlotOf(Spread(number), num_slots_);
     while (slots_[at].place != 0) {
       if (slots_[at].number == number) return slots_[at].place;
-      at = at + 1 == num_slots() ? 0 : at + 1;
+      at = at + 1 == num_slots_ ? 0 : at + 1;
     }
     slots_[at] = {number, static_cast<uint32_t>(place + 1)};
-    if (kSlotsPerNumber * ++size_ > num_slots()) Grow();
+    if (kSlotsPerNumber * ++size_ > num_slots_) Grow();
     return static_cast<uint32_t>(place + 1);
   }
 
@@ -95,21 +99,30 @@ class NumberTable {
   };
   static constexpr size_t kSlotsPerNumber = 4;  // With 2, a third of the numbers lie further on.
 
-  size_t num_slots() const { return slots_.size() - 1; }
+  void Start(size_t num_slots) {
+    const size_t size_bytes = (num_slots + 1) * sizeof(Slot);
+    if (!memory_.Reset(size_bytes)) throw std::bad_alloc();
+    std::memset(memory_.data(), 0, size_bytes);
+    slots_ = reinterpret_cast<Slot*>(memory_.data());
+    num_slots_ = num_slots;
+  }
 
   void Grow() {
-    std::vector<Slot> old(2 * num_slots() + 1);
-    old.swap(slots_);
+    const ByteBuffer old_memory = std::move(memory_);
+    const std::span<const Slot> old(slots_, num_slots_);
+    Start(2 * num_slots_);
     --shift_;
     for (const Slot& slot : old) {
       if (slot.place == 0) continue;
-      size_t at = SlotOf(Spread(slot.number), num_slots());
-      while (slots_[at].place != 0) at = at + 1 == num_slots() ? 0 : at + 1;
+      size_t at = SlotOf(Spread(slot.number), num_slots_);
+      while (slots_[at].place != 0) at = at + 1 == num_slots_ ? 0 : at + 1;
       slots_[at] = slot;
     }
   }
 
-  std::vector<Slot> slots_;  // The last one stays free: the one behind the highest hash.
+  ByteBuffer memory_;  // Recycled: a column of many distinct numbers would touch megabytes anew.
+  Slot* slots_ = nullptr;
+  size_t num_slots_ = 0;  // And one behind the last, which stays free.
   int shift_ = 64 - std::countr_zero(kFirstSlots);
   size_t size_ = 0;
 };
