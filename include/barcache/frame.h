@@ -25,8 +25,12 @@ struct FrameData;  // src/frame/frame_data.h
 
 // What FromStream may do with the buffers that arrive.
 enum class ImportMode {
-  kShare,  // The producer's memory is immutable (Polars): keep it, but compact slices and chunks.
-  kCopy,   // Foreign memory (pandas, numpy, pyarrow): copy everything.
+  // Nobody changes the memory, and it is no part of something larger: large columns keep it. Slices
+  // and chunks that can be seen are compacted.
+  kShare,
+  // Everything is copied. So it has to be with what Polars, pandas or pyarrow hand over: a Polars
+  // frame may lie in memory of numpy that is written to later, or be the head of a longer one.
+  kCopy,
 };
 
 class Frame {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <utility>
@@ -33,6 +34,7 @@ constexpr size_t kRounding = 64 << 10;
 constexpr size_t kSmallRounding = 4 << 10;  // So that files of about one size share blocks.
 constexpr size_t kHugePage = 2 << 20;
 constexpr size_t kHugeFrom = 4 << 20;
+constexpr std::chrono::microseconds kHugePatience{1000};
 
 constexpr size_t RoundUp(size_t size, size_t unit) { return (size + unit - 1) / unit * unit; }
 
@@ -55,6 +57,18 @@ void Free(BlockPool::Block block) {
   std::free(given);
 }
 
+// Only advice: without huge pages the memory is as good. One that is at hand costs a tenth of the
+// small pages in its place; one for which the kernel has to make room first, ten times as much. The
+// first one tells which it is, and the others are then left small.
+void AskForHugePages(uint8_t* begin, size_t size) {
+  const size_t whole = size / kHugePage * kHugePage;
+  if (::madvise(begin, whole, MADV_HUGEPAGE) != 0) return;
+  const auto began = std::chrono::steady_clock::now();
+  *static_cast<volatile uint8_t*>(begin) = 0;
+  if (std::chrono::steady_clock::now() - began < kHugePatience) return;
+  ::madvise(begin + kHugePage, whole - kHugePage, MADV_NOHUGEPAGE);
+}
+
 // Mapped so that whole huge pages fit; only these ask for them, so that the rest of the block
 // holds on to no more than it needs.
 BlockPool::Block Map(size_t size) {
@@ -67,8 +81,7 @@ BlockPool::Block Map(size_t size) {
   if (head > 0) ::munmap(begin, head);
   begin += head;
   if (mapped - head > size) ::munmap(begin + size, mapped - head - size);
-  // Only advice: without huge pages the memory is as good.
-  if (size >= kHugeFrom) ::madvise(begin, size / kHugePage * kHugePage, MADV_HUGEPAGE);
+  if (size >= kHugeFrom) AskForHugePages(begin, size);
   return {begin, size};
 }
 

@@ -11,6 +11,7 @@
 #include "frame/canonical_schema.h"
 #include "frame/frame_data.h"
 #include "frame/frame_import.h"
+#include "frame/frame_slices.h"
 
 namespace barcache {
 namespace {
@@ -45,13 +46,17 @@ struct OwnedArrays {
   }
 };
 
+Status NoMemory() {
+  return Status(ErrorCode::kOutOfMemory, "not enough memory to take over the frame");
+}
+
 // Runs `import` and turns what it throws into a Status.
 template <typename Import>
 Result<Frame> Guarded(Import import) {
   try {
     return import();
   } catch (const std::bad_alloc&) {
-    return Status(ErrorCode::kOutOfMemory, "not enough memory to take over the frame");
+    return NoMemory();
   } catch (const std::exception& error) {
     return Status(ErrorCode::kInternal,
                   std::string("taking over the frame failed: ") + error.what());
@@ -63,6 +68,15 @@ Status StreamFailed(ArrowArrayStream* stream, int error) {
   if (error == ENOMEM) return Status(ErrorCode::kOutOfMemory, "the Arrow stream ran out of memory");
   return Status(ErrorCode::kInvalidArgument, std::string("the Arrow stream failed: ") +
                                                  (message == nullptr ? "no message" : message));
+}
+
+// Columns that are large are shared at first, and then copied side by side into recycled memory.
+Result<Frame> Take(const ArrowSchema& schema, const SchemaNode& table,
+                   std::vector<ArrowArray>& batches, ImportMode mode) {
+  BARCACHE_ASSIGN_OR_RETURN(Frame frame, ImportBatches(schema, table, batches, ImportMode::kShare));
+  if (mode == ImportMode::kShare || !frame.data()->is_shared) return frame;
+  Result<Frame> copied = JoinSlices({FrameSlice{frame, 0, frame.num_rows()}});
+  return copied.status().code() == ErrorCode::kOutOfMemory ? NoMemory() : std::move(copied);
 }
 
 Result<Frame> ReadStream(ArrowArrayStream* stream, ImportMode mode) {
@@ -86,7 +100,7 @@ Result<Frame> ReadStream(ArrowArrayStream* stream, ImportMode mode) {
       throw;
     }
   }
-  return ImportBatches(*schema, table, batches.arrays, mode);
+  return Take(*schema, table, batches.arrays, mode);
 }
 
 // What a stream of one chunk has left to say.
@@ -149,7 +163,7 @@ Result<Frame> Frame::FromArray(ArrowSchema* schema, ArrowArray* array, ImportMod
     owned_array->release = nullptr;
     BARCACHE_ASSIGN_OR_RETURN(SchemaNode table,
                               CanonicalTable(*owned_schema, SchemaSource::kProducer));
-    return ImportBatches(*owned_schema, table, batches.arrays, mode);
+    return Take(*owned_schema, table, batches.arrays, mode);
   });
 }
 

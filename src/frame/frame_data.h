@@ -29,6 +29,7 @@ struct FrameData {
   ArrowSchema schema{};
   ArrowArray array{};
   int64_t size_bytes = 0;
+  bool is_shared = false;  // Some of the memory is the producer's.
   std::string origin;
 };
 

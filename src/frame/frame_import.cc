@@ -3,6 +3,7 @@
 
 #include <arrow/util/bitmap_ops.h>
 
+#include <algorithm>
 #include <string_view>
 #include <utility>
 
@@ -237,6 +238,8 @@ Result<Frame> BuildFrame(const SchemaNode& table, const std::vector<ColumnPieces
   }
   auto data = std::make_shared<FrameData>();
   data->size_bytes = memory->size_bytes();
+  data->is_shared = std::any_of(shared.begin(), shared.end(),
+                                [](const SharedColumn& column) { return column.shared; });
   ToArrowSchema(table, &data->schema);
   ToArrowArray(std::move(root), std::move(memory), &data->array);
   return Frame(std::move(data));

@@ -3,8 +3,9 @@
 // Memory of the producer is shared only where asked for, and only where nothing but the column
 // hangs on it as far as the C interface shows: one chunk, offset 0, lists that use their whole
 // child, data buffers of views and dictionaries not much larger than what rows refer to. What
-// it cannot show is the length of a buffer: the head of a longer frame looks like a whole one.
-// Therefore frames below kShareBytes are always copied.
+// it cannot show is the length of a buffer, and whether somebody still writes to it: the head of a
+// longer frame looks like a whole one. Who asks for sharing answers for both. Frames below
+// kShareBytes are always copied.
 //
 // Thread safety: pure functions.
 #pragma once

@@ -10,6 +10,7 @@
 
 #include "frame/arrow_format.h"
 #include "frame/bitmap.h"
+#include "frame/column_tasks.h"
 #include "frame/flat_frame.h"
 #include "frame/frame_data.h"
 #include "frame/frame_import.h"
@@ -57,6 +58,9 @@ bool SameSchema(const ArrowSchema& left, const ArrowSchema& right) {
   if (left.metadata == nullptr && right.metadata == nullptr) return true;
   return FromArrowSchema(left).metadata == FromArrowSchema(right).metadata;
 }
+
+// Copying less takes less time than waking another thread.
+constexpr size_t kSideBySideBytes = 1 << 20;
 
 const ArrowArray& ColumnOf(const FrameSlice& slice, size_t column) {
   return *slice.frame.data()->array.children[column];
@@ -165,17 +169,27 @@ Result<Frame> JoinFlat(const std::vector<FrameSlice>& slices, std::vector<FlatCo
   BARCACHE_ASSIGN_OR_RETURN(
       FlatFrameBuilder builder,
       FlatFrameBuilder::Make(shapes, num_rows, std::numeric_limits<int64_t>::max() / 2));
-  for (size_t i = 0; i < shapes.size(); ++i) {
-    if (i == added_at) {
-      BARCACHE_RETURN_IF_ERROR(FillAdded(slices, *added, i, &builder));
-      continue;
-    }
+  const auto fill = [&](size_t i) -> Status {
+    if (i == added_at) return FillAdded(slices, *added, i, &builder);
     const size_t source = i > added_at && added_at != kNone ? i - 1 : i;
     CopyValues(slices, source, shapes[i].type, builder.data(i));
-    if (!shapes[i].may_be_null) continue;
+    if (!shapes[i].may_be_null) return Status();
     int64_t null_count = 0;
     CopyValidity(slices, source, builder.validity(i), &null_count);
     builder.set_null_count(i, null_count);
+    return Status();
+  };
+  std::vector<size_t> costs;
+  size_t all_bytes = 0;
+  for (const FlatColumnShape& shape : shapes) {
+    const size_t width = std::max<size_t>(static_cast<size_t>(shape.type.memory_width), 1);
+    costs.push_back(width * static_cast<size_t>(num_rows));
+    all_bytes += costs.back();
+  }
+  if (all_bytes >= kSideBySideBytes) {
+    BARCACHE_RETURN_IF_ERROR(ForEachColumn(costs, fill));
+  } else {
+    for (size_t i = 0; i < shapes.size(); ++i) BARCACHE_RETURN_IF_ERROR(fill(i));
   }
   return builder.Finish();
 }

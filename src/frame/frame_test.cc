@@ -203,6 +203,43 @@ TEST(Sharing, ASharedColumnKeepsItsProducerAndACopiedOneDoesNot) {
   EXPECT_TRUE(a.expired());
 }
 
+// Copied side by side, where all columns are flat, and by the general way.
+TEST(Sharing, ALargeCopyHoldsNothingOfItsProducer) {
+  constexpr int kRows = 200'000;
+  arrow::Int64Builder numbers;
+  arrow::BooleanBuilder flags;
+  arrow::StringViewBuilder names;
+  arrow::StringViewBuilder texts;
+  for (int i = 0; i < kRows; ++i) {
+    ASSERT_TRUE((i % 7 == 0 ? numbers.AppendNull() : numbers.Append(i)).ok());
+    ASSERT_TRUE((i % 5 == 0 ? flags.AppendNull() : flags.Append(i % 3 == 0)).ok());
+    ASSERT_TRUE((i % 11 == 0 ? names.AppendNull() : names.Append(std::to_string(i))).ok());
+    ASSERT_TRUE(texts.Append("a text beyond twelve bytes, number " + std::to_string(i % 9)).ok());
+  }
+  std::vector<std::shared_ptr<arrow::Array>> columns = {
+      Must(numbers.Finish()), Must(flags.Finish()), Must(names.Finish()), Must(texts.Finish())};
+  for (const size_t count : {size_t{3}, size_t{4}}) {
+    arrow::FieldVector fields;
+    for (size_t i = 0; i < count; ++i) {
+      fields.push_back(arrow::field("c" + std::to_string(i), columns[i]->type()));
+    }
+    auto taken = columns;
+    taken.resize(count);
+    auto batch = arrow::RecordBatch::Make(arrow::schema(fields), kRows, std::move(taken));
+    Frame frame = Must(Import(*batch, ImportMode::kCopy));
+    for (int i = 0; i < static_cast<int>(count); ++i) {
+      const auto copied = ToBatch(frame)->column(i);
+      ExpectEqual(*batch->column(i), *copied);
+      EXPECT_NE(batch->column_data(i)->buffers[1]->data(), copied->data()->buffers[1]->data());
+    }
+    EXPECT_GT(frame.size_bytes(), kRows * (8 + 16));
+  }
+  std::weak_ptr<arrow::Buffer> parent = columns[0]->data()->buffers[1];
+  Frame kept = Must(Import(*OneColumn(columns[0]), ImportMode::kCopy));
+  columns.clear();
+  EXPECT_TRUE(parent.expired());
+}
+
 TEST(Chunks, OfAStreamBecomeOne) {
   auto type = arrow::dictionary(arrow::int8(), arrow::utf8());
   auto first = OneColumn(Dictionary(type, "[0, 1]", R"(["a", "b"])"));

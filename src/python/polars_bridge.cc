@@ -279,7 +279,7 @@ void PreparePolars() {
 
 Frame FrameOfPolars(nb::handle data_frame) {
   if (InForkedChild()) return ImportSeriesBySeries(data_frame);
-  return ImportStreamObject(data_frame, ImportMode::kShare);
+  return ImportStreamObject(data_frame, ImportMode::kCopy);
 }
 
 Frame FrameOfArrow(nb::handle object) {

@@ -20,7 +20,7 @@ namespace barcache::python {
 // Looks up the names of Polars that the functions below need. Called once, by module.cc.
 void PreparePolars();
 
-// The frame of a pl.DataFrame. Buffers are shared where Polars owns them alone.
+// The frame of a pl.DataFrame; everything is copied, since its memory may be numpy's.
 Frame FrameOfPolars(nanobind::handle data_frame);
 
 // The frame of any object with __arrow_c_stream__ or __arrow_c_array__; everything is copied.

@@ -632,3 +632,32 @@ def test_an_offset_that_polars_does_not_have_is_a_zone_of_it(make, offset, unit)
         assert got["time"].type == times.type, "as it was put"
     scanned = cache.scan("key1").collect()
     assert scanned.schema["time"] == pl.Datetime(unit, OFFSETS[offset])
+
+
+ROWS = 200_000  # Large columns take other ways than small ones.
+WAYS_IN = {
+    "polars of numpy": lambda array: pl.DataFrame({"close": array}),
+    "polars of pandas": lambda array: pl.from_pandas(pd.DataFrame({"close": array}, copy=False)),
+    "polars of arrow": lambda array: pl.from_arrow(pa.table({"close": pa.array(array)})),
+    "pandas": lambda array: pd.DataFrame({"close": array}, copy=False),
+    "arrow": lambda array: pa.table({"close": pa.array(array)}),
+}
+
+
+@pytest.mark.parametrize("rows", [10, ROWS])
+@pytest.mark.parametrize("way", WAYS_IN.values(), ids=WAYS_IN)
+def test_what_was_put_stays_when_its_memory_is_written_to(cache, way, rows):
+    array = np.arange(rows, dtype=float)
+    expected = pl.DataFrame({"close": array.copy()})
+    frame = way(array)
+    cache.put_cached_data("put", frame, dataset_id=1)
+    cache.put_many([("many", frame)], dataset_id=1)
+    cache.hot_cache.put("by hand", frame)
+    request = (["A"], "2023-01-01", "2023-12-31", "no bars", "vendor")
+    cache.get_or_fetch(*request, lambda *_: frame)  # What this returns is the source's.
+    array[:] = -1.0
+    for key in ("put", "many", "by hand"):
+        hot = cache.hot_cache.get(key)
+        assert hot.equals(expected), key
+    again = cache.get_or_fetch(*request, lambda *_: pytest.fail("fetched twice"))
+    assert again.equals(expected)

@@ -54,3 +54,27 @@ def test_what_is_taken_stays_within_the_budget(tmp_path, rows, budget_mb):
     said = run("read")
     assert said[1] == "True", "nothing was evicted"
     assert 0.75 < float(said[0]) < 1.05
+
+
+def test_the_head_of_a_longer_frame_keeps_no_more_than_itself(tmp_path):
+    program = """
+        import gc, os, sys
+        import polars as pl
+        from barcache import CacheManager
+
+        def resident_mb():
+            with open("/proc/self/statm") as file:
+                return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
+
+        cache = CacheManager(f"{sys.argv[1]}/m.db", f"{sys.argv[1]}/c")
+        before = resident_mb()
+        for number in range(3):
+            long = pl.select(close=pl.int_range(8_000_000).cast(pl.Float64))
+            cache.put_cached_data(f"head{number}", long.head(200_000), dataset_id=1)
+            del long
+            gc.collect()
+        print(resident_mb() - before)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program), str(tmp_path)]
+    grown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert float(grown) < 150  # Three of 1.5 MB; the longer ones were 61 MB each.
