@@ -159,9 +159,11 @@ int CloseChecked(FileDescriptor* fd) {
   return ::close(fd->Release()) != 0 && errno != EINTR ? errno : 0;
 }
 
-bool IsDirectory(const std::string& path) {
+Result<bool> IsDirectory(const std::string& path) {
   struct stat info{};
-  return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+  if (::stat(path.c_str(), &info) == 0) return S_ISDIR(info.st_mode);
+  if (errno == ENOENT || errno == ENOTDIR) return false;
+  return StatusFromErrno(errno, "examine", path);
 }
 
 // Makes the name of a new directory survive a power cut. Best effort: the directory is usable.
@@ -174,11 +176,12 @@ void SyncParent(const std::string& path) {
 }
 
 Status MakeOneDirectory(const std::string& path) {
-  if (IsDirectory(path)) return {};
   if (::mkdir(path.c_str(), 0700) != 0) {
     const int error = errno;
-    // Another process may have been faster.
-    if (error == EEXIST && IsDirectory(path)) return {};
+    if (error == EEXIST) {  // Another process may have been faster.
+      BARCACHE_ASSIGN_OR_RETURN(const bool is_there, IsDirectory(path));
+      if (is_there) return {};
+    }
     return StatusFromErrno(error, "make directory", path);
   }
   Failpoint("directory.made");
@@ -524,13 +527,20 @@ Status MakeDirectories(const std::string& path) {
     return {ErrorCode::kInvalidArgument,
             "a directory's path is empty or holds a NUL character: give another one"};
   }
-  // Every prefix that ends before a slash, then the whole.
-  for (size_t slash = path.find('/', 1); slash != std::string::npos;
-       slash = path.find('/', slash + 1)) {
-    if (path[slash - 1] == '/') continue;
-    BARCACHE_RETURN_IF_ERROR(MakeOneDirectory(path.substr(0, slash)));
+  // The whole and every prefix that ends before a slash: up to one that is there, and down again.
+  std::vector<std::string> missing;
+  for (size_t end = path.size(); end > 0 && end != std::string::npos;
+       end = path.rfind('/', end - 1)) {
+    if (path[end - 1] == '/' && end < path.size()) continue;
+    std::string prefix = path.substr(0, end);
+    BARCACHE_ASSIGN_OR_RETURN(const bool is_there, IsDirectory(prefix));
+    if (is_there) break;
+    missing.push_back(std::move(prefix));
   }
-  return MakeOneDirectory(path);
+  for (; !missing.empty(); missing.pop_back()) {
+    BARCACHE_RETURN_IF_ERROR(MakeOneDirectory(missing.back()));
+  }
+  return {};
 }
 
 Status StatusFromErrno(int error, std::string_view what, std::string_view path) {

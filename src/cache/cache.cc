@@ -43,6 +43,19 @@ void MakeSharedObjects() {
   (void)Crew::Shared();
 }
 
+struct Opened {
+  std::unique_ptr<Catalog> catalog;
+  std::unique_ptr<ColdTier> cold;
+};
+
+Result<Opened> OpenTiers(const CacheOptions& options, const Clock* clock, EventBuffer* events) {
+  Opened opened;
+  BARCACHE_ASSIGN_OR_RETURN(
+      opened.catalog, OpenOrRebuildCatalog(options, CatalogOptionsOf(options), clock, events));
+  BARCACHE_ASSIGN_OR_RETURN(opened.cold, ColdTier::Open(options, opened.catalog.get(), clock));
+  return opened;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Cache>> Cache::Open(const CacheOptions& options, EventSink sink) {
@@ -50,11 +63,13 @@ Result<std::unique_ptr<Cache>> Cache::Open(const CacheOptions& options, EventSin
   MakeSharedObjects();
   auto clock = std::make_unique<SystemClock>();
   EventBuffer events;
-  BARCACHE_ASSIGN_OR_RETURN(
-      auto catalog, OpenOrRebuildCatalog(options, CatalogOptionsOf(options), clock.get(), &events));
-  BARCACHE_ASSIGN_OR_RETURN(auto cold, ColdTier::Open(options, catalog.get(), clock.get()));
-  auto impl = std::make_unique<Impl>(options, std::move(sink), std::move(catalog), std::move(cold),
-                                     std::move(clock));
+  auto opened = OpenTiers(options, clock.get(), &events);
+  if (!opened.ok()) {  // The catalog may have been rebuilt all the same.
+    if (sink) std::ranges::for_each(events, sink);
+    return opened.status();
+  }
+  auto impl = std::make_unique<Impl>(options, std::move(sink), std::move(opened->catalog),
+                                     std::move(opened->cold), std::move(clock));
   events.push_back(HotTierInitialized(options));
   events.push_back(Initialized(options));
   impl->Emit(std::move(events));

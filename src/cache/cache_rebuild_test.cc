@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -15,6 +16,7 @@
 
 #include "barcache/cache.h"
 #include "base/event.h"
+#include "base/test_descriptors.h"
 #include "base/test_directory.h"
 #include "catalog/sqlite.h"
 #include "frame/sample_frame.h"
@@ -599,6 +601,76 @@ TEST_F(RebuildTest, ARebuildThatFailsChangesNothingAndSaysWhatToDo) {
   EXPECT_TRUE(Kept().empty());
   fs::remove_all(db_ + ".rebuild");
   ExpectAllServed(*Open());
+}
+
+TEST_F(RebuildTest, ShortOfDescriptorsNothingIsLostAndNothingIsChanged) {
+  constexpr int kEnough = 100;
+  for (const bool is_lost : {true, false}) {
+    fs::remove_all(files_);
+    for (const auto& file : fs::directory_iterator(folder_.path())) fs::remove_all(file.path());
+    Fill();
+    if (is_lost) {
+      fs::remove(db_);
+    } else {
+      Damage(0, 100);
+    }
+    const std::string before = is_lost ? "" : ReadAll(db_);
+    Status status;
+    int spare = 0;
+    for (; spare < kEnough; ++spare) {
+      {
+        const TestDescriptors few(spare);
+        status = TryOpen().status();
+      }
+      if (status.ok() || Rebuilt() != nullptr) break;  // The new catalog has its name.
+      EXPECT_NE(status.message().find("ulimit -n"), std::string::npos) << status.message();
+      EXPECT_EQ(status.message().find("RustyBT"), std::string::npos) << status.message();
+      EXPECT_EQ(fs::exists(db_), !is_lost) << spare;
+      EXPECT_EQ(ReadAll(db_), before) << spare;  // "" where there is no file.
+      EXPECT_TRUE(Kept().empty()) << spare;
+    }
+    EXPECT_GT(spare, 3);
+    EXPECT_LT(spare, kEnough);
+    ExpectAllServed(*Open());
+  }
+}
+
+// As root nothing is forbidden: a child that is somebody else tries.
+TEST_F(RebuildTest, AFileThatMayNotBeReadIsNotLeftOut) {
+  constexpr uid_t kNobody = 65534;
+  const auto in_child = [](const std::function<bool()>& holds) {
+    const pid_t child = fork();
+    if (child == 0) {
+      const bool is_other = geteuid() != 0 || setuid(kNobody) == 0;
+      _exit(is_other && holds() ? 0 : 1);
+    }
+    int status = 0;
+    return waitpid(child, &status, 0) == child && status == 0;
+  };
+  Fill();
+  const std::string first = FileOf(0);
+  fs::remove(db_);
+  if (geteuid() == 0) {
+    ASSERT_EQ(chown(folder_.path().c_str(), kNobody, kNobody), 0);
+    for (const auto& file : fs::recursive_directory_iterator(folder_.path())) {
+      ASSERT_EQ(chown(file.path().c_str(), kNobody, kNobody), 0);
+    }
+  }
+  fs::permissions(first, fs::perms::none);
+  EXPECT_TRUE(in_child([&] {
+    const Status status = TryOpen().status();
+    return status.code() == ErrorCode::kCatalogCorrupt && status.system_errno() == EACCES &&
+           status.message().find(first) != std::string::npos &&
+           status.message().find("verify --repair") != std::string::npos && !fs::exists(db_);
+  }));
+  // Who asks for a repair gets the others; the file stays.
+  EXPECT_TRUE(in_child([&] {
+    return Cache::RepairCatalog(Options()).value() && fs::exists(first) &&
+           TryOpen().value()->EntryCount().value() == kKeys - 1;
+  }));
+  fs::permissions(first, fs::perms::owner_read);
+  fs::remove(db_);
+  EXPECT_TRUE(in_child([&] { return TryOpen().value()->EntryCount().value() == kKeys; }));
 }
 
 TEST_F(RebuildTest, DamageMetWhileRunningIsMendedByTheNextOpening) {

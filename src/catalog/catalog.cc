@@ -33,16 +33,16 @@ constexpr int64_t kLongLogPages = 4000;
 constexpr int64_t kCheckpointRetryPages = 250;
 
 // Whether a write-ahead log holds anything.
-bool HasLog(const std::string& path) {
-  struct stat status{};
-  return stat((path + "-wal").c_str(), &status) == 0 && status.st_size > 0;
+Result<bool> HasLog(const std::string& path) {
+  BARCACHE_ASSIGN_OR_RETURN(const auto status, Examine(path + "-wal", LinksAre::kFollowed));
+  return status && status->st_size > 0;
 }
 
 // Whether somebody may have the database open: who has, has made the first part of its log's index.
-bool HasIndex(const std::string& path) {
+Result<bool> HasIndex(const std::string& path) {
   constexpr off_t kFirstPartBytes = 32 * 1024;
-  struct stat status{};
-  return stat((path + "-shm").c_str(), &status) == 0 && status.st_size >= kFirstPartBytes;
+  BARCACHE_ASSIGN_OR_RETURN(const auto status, Examine(path + "-shm", LinksAre::kFollowed));
+  return status && status->st_size >= kFirstPartBytes;
 }
 
 // Runs "PRAGMA journal_mode=WAL", which SQLite does not wait for by itself.
@@ -86,15 +86,24 @@ std::string ConnectionPragmas(ConnectionRole role, const CatalogOptions& options
 
 }  // namespace
 
-bool Exists(const std::string& path) {
+Result<std::optional<struct stat>> Examine(const std::string& path, LinksAre links) {
   struct stat status{};
-  return lstat(path.c_str(), &status) == 0;
+  const int failed =
+      links == LinksAre::kFollowed ? stat(path.c_str(), &status) : lstat(path.c_str(), &status);
+  if (failed == 0) return std::optional<struct stat>(status);
+  if (errno == ENOENT || errno == ENOTDIR) return std::optional<struct stat>();
+  return StatusFromErrno(errno, "examine", path);
+}
+
+Result<bool> Exists(const std::string& path) {
+  BARCACHE_ASSIGN_OR_RETURN(const auto status, Examine(path, LinksAre::kThemselves));
+  return status.has_value();
 }
 
 Status CheckFilesBeside(const std::string& path) {
   for (const char* suffix : {"-journal", "-wal", "-shm"}) {
-    struct stat status{};
-    if (lstat((path + suffix).c_str(), &status) != 0 || S_ISREG(status.st_mode)) continue;
+    BARCACHE_ASSIGN_OR_RETURN(const auto status, Examine(path + suffix, LinksAre::kThemselves));
+    if (!status || S_ISREG(status->st_mode)) continue;
     return Status(ErrorCode::kIo, "file " + path + suffix +
                                       ": it is not a regular file; remove it while no process "
                                       "uses the catalog, and try again");
@@ -163,15 +172,14 @@ Status Catalog::Impl::Open() {
   if (memory) return OpenMemory();
   BARCACHE_ASSIGN_OR_RETURN(path, CanonicalPath(options.db_path));
   name = path;
-  struct stat status{};
-  const bool exists = stat(path.c_str(), &status) == 0;
-  if (exists && !S_ISREG(status.st_mode)) {
+  BARCACHE_ASSIGN_OR_RETURN(const auto status, Examine(path, LinksAre::kFollowed));
+  if (status && !S_ISREG(status->st_mode)) {
     return Status(ErrorCode::kNotACatalog,
                   "catalog " + path + ": it is not a regular file: choose another db_path");
   }
   // SQLite takes what is smaller than its smallest page for an empty database: it would be lost.
   constexpr int64_t kSmallestPageBytes = 512;
-  if (exists && status.st_size > 0 && status.st_size < kSmallestPageBytes) {
+  if (status && status->st_size > 0 && status->st_size < kSmallestPageBytes) {
     return Status(ErrorCode::kNotACatalog,
                   "catalog " + path + ": it is not a SQLite database: choose another db_path");
   }
@@ -223,7 +231,7 @@ Status Catalog::Impl::OpenFile() {
 Result<bool> Catalog::Impl::TryOpenFile() {
   const std::string epochs_path = path + kEpochsSuffix;
   target = SqliteUri(path, "");
-  const bool existed = Exists(path);
+  BARCACHE_ASSIGN_OR_RETURN(const bool existed, Exists(path));
   std::unique_ptr<SqliteConnection> connection;
   if (existed) {  // Somebody else's file must stay without a file of ours beside it.
     BARCACHE_ASSIGN_OR_RETURN(connection, OpenExisting());
@@ -248,8 +256,10 @@ Result<bool> Catalog::Impl::TryOpenFile() {
   MutexLock lock(write_mutex);
   BARCACHE_RETURN_IF_ERROR(epochs->Lock(options.busy_timeout_ms));
   Failpoint("catalog.opened");
-  if (connection->has_moved()) {  // Rebuilt by another process, between the look and the lock.
+  const Result<bool> has_moved = connection->has_moved();
+  if (!has_moved.ok() || *has_moved) {  // Rebuilt by another, between the look and the lock.
     epochs->Unlock();
+    if (!has_moved.ok()) return has_moved.status();
     return false;
   }
   Status status = SwitchToWal(connection.get(), options.busy_timeout_ms);
@@ -261,7 +271,7 @@ Result<bool> Catalog::Impl::TryOpenFile() {
     if (status.ok()) epochs->WriteNote(catalog_id, *is_shared);
   }
   Failpoint("catalog.has_schema");
-  RememberIdentity();
+  if (status.ok()) status = RememberIdentity();
   epochs->Unlock();
   connection->NoteDamageIn(epochs->damage_note());
   writer = std::move(connection);
@@ -281,7 +291,8 @@ Status Catalog::Impl::AdoptSchema(SqliteConnection* connection) {
 // Where nothing can be written SQLite cannot make its lock file; then nothing changes either.
 // On a full disk somebody else may still make room and write: that needs a copy in any case.
 Status Catalog::Impl::PrepareForUnwritable(bool is_full) {
-  if (is_full || HasLog(path)) {
+  BARCACHE_ASSIGN_OR_RETURN(const bool has_log, HasLog(path));
+  if (is_full || has_log) {
     BARCACHE_ASSIGN_OR_RETURN(image, DatabaseImage::Copy(path, options.busy_timeout_ms));
   } else {
     target = SqliteUri(path, "immutable=1");
@@ -291,7 +302,7 @@ Status Catalog::Impl::PrepareForUnwritable(bool is_full) {
 }
 
 Status Catalog::Impl::OpenReadOnly() {
-  const bool had_index = HasIndex(path);
+  BARCACHE_ASSIGN_OR_RETURN(const bool had_index, HasIndex(path));
   target = SqliteUri(path, "");
   Result<std::unique_ptr<SqliteConnection>> connection = Connect(ConnectionRole::kRead);
   Result<SchemaState> state = SchemaState{};
@@ -299,8 +310,9 @@ Status Catalog::Impl::OpenReadOnly() {
   const Status first = connection.ok() ? state.status() : connection.status();
   const bool refused = first.code() == ErrorCode::kIo || first.code() == ErrorCode::kReadOnly;
   const bool is_full = first.code() == ErrorCode::kNoSpace && !had_index;
-  if (is_full ||
-      (refused && Exists(path) && (!Exists(path + "-wal") || DatabaseImage::IsNeededFor(path)))) {
+  BARCACHE_ASSIGN_OR_RETURN(const bool exists, Exists(path));
+  BARCACHE_ASSIGN_OR_RETURN(const bool has_log_file, Exists(path + "-wal"));
+  if (is_full || (refused && exists && (!has_log_file || DatabaseImage::IsNeededFor(path)))) {
     if (connection.ok()) connection->reset();
     BARCACHE_RETURN_IF_ERROR(PrepareForUnwritable(is_full));
     connection = Connect(ConnectionRole::kRead);
@@ -318,8 +330,9 @@ Status Catalog::Impl::OpenReadOnly() {
   has_side_tables = state->kind == SchemaKind::kCurrent;
   catalog_id = state->catalog_id;
   BARCACHE_ASSIGN_OR_RETURN(epochs, Epochs::Open(path + kEpochsSuffix, EpochsMode::kReadOnly));
-  RememberIdentity();
-  if ((*connection)->has_moved()) {
+  BARCACHE_RETURN_IF_ERROR(RememberIdentity());
+  BARCACHE_ASSIGN_OR_RETURN(const bool has_moved, (*connection)->has_moved());
+  if (has_moved) {
     return Status(ErrorCode::kCatalogCorrupt,
                   "catalog " + path + ": its file was replaced while it was opened; try again");
   }

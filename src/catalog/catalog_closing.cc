@@ -30,12 +30,13 @@ void Catalog::Impl::CloseConnections() {
   readers.Unlock();
 }
 
-void Catalog::Impl::RememberIdentity() {
+Status Catalog::Impl::RememberIdentity() {
   struct stat status{};
-  if (stat(path.c_str(), &status) != 0) return;
+  if (stat(path.c_str(), &status) != 0) return StatusFromErrno(errno, "examine", path);
   device = status.st_dev;
   inode = status.st_ino;
   if (epochs != nullptr) swaps = epochs->swaps();
+  return Status();
 }
 
 Status Catalog::Impl::CheckIdentity() const {
@@ -61,6 +62,7 @@ void Catalog::Impl::RemoveEmptyLog() const {
   open.target = target;
   open.name = name;
   open.create = false;
+  open.busy_timeout_ms = options.busy_timeout_ms;
   auto connection = SqliteConnection::Open(open);
   if (connection.ok() && (*connection)->Execute("SELECT 1 FROM sqlite_schema").ok()) {
     (*connection)->CheckpointOnClose();

@@ -4,6 +4,8 @@
 // pool's are innermost and never held together.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <atomic>
 #include <memory>
 #include <optional>
@@ -21,8 +23,11 @@
 
 namespace barcache {
 
+// What has that name; nullopt: nothing. A look that fails does not mean that nothing is there: kIo.
+enum class LinksAre { kFollowed, kThemselves };
+Result<std::optional<struct stat>> Examine(const std::string& path, LinksAre links);
 // Whether there is something of that name, be it a link that leads nowhere.
-bool Exists(const std::string& path);
+Result<bool> Exists(const std::string& path);
 // That what SQLite opens beside a database is made of files: at a FIFO it would wait for ever.
 Status CheckFilesBeside(const std::string& path);
 // The one path of a catalog's file, by whatever path it was given; it need not be there.
@@ -64,7 +69,7 @@ struct Catalog::Impl {
   // Begins a transaction on the writer's connection and reads foreign_changes.
   Status BeginTransaction(State* state) BARCACHE_REQUIRES(write_mutex);
   // The file that was opened: device and inode.
-  void RememberIdentity();
+  Status RememberIdentity();
   // kCatalogCorrupt once the file that was opened no longer has its name. For good: what comes
   // under that name later is another catalog.
   Status CheckIdentity() const;

@@ -23,7 +23,7 @@ constexpr char kDraftSuffix[] = ".rebuild";
 constexpr const char* kLogSuffixes[] = {"-wal", "-shm", "-journal"};
 
 // `<path>.corrupt-20260131T235959Z`, numbered where that is taken.
-std::string NameForOld(const std::string& path) {
+Result<std::string> NameForOld(const std::string& path) {
   const time_t now = time(nullptr);
   tm utc{};
   gmtime_r(&now, &utc);
@@ -31,8 +31,11 @@ std::string NameForOld(const std::string& path) {
   strftime(text, sizeof(text), "%Y%m%dT%H%M%SZ", &utc);
   const std::string name = path + ".corrupt-" + text;
   std::string free = name;
-  for (int number = 2; Exists(free); ++number) free = name + "-" + std::to_string(number);
-  return free;
+  for (int number = 2;; ++number) {
+    BARCACHE_ASSIGN_OR_RETURN(const bool is_taken, Exists(free));
+    if (!is_taken) return free;
+    free = name + "-" + std::to_string(number);
+  }
 }
 
 Status SyncParent(const std::string& path) {
@@ -90,12 +93,11 @@ Result<int64_t> CountRows(SqliteConnection* connection, const std::string& table
 
 }  // namespace
 
-bool CatalogRebuild::IsDue(const CatalogOptions& options) {
-  const Result<std::string> path = CanonicalPath(options.db_path);
-  if (!path.ok()) return false;
-  const CatalogNote note = Epochs::ReadNote(*path + kEpochsSuffix);
-  struct stat status{};
-  const bool is_there = stat(path->c_str(), &status) == 0 && status.st_size > 0;
+Result<bool> CatalogRebuild::IsDue(const CatalogOptions& options) {
+  BARCACHE_ASSIGN_OR_RETURN(const std::string path, CanonicalPath(options.db_path));
+  BARCACHE_ASSIGN_OR_RETURN(const CatalogNote note, Epochs::ReadNote(path + kEpochsSuffix));
+  BARCACHE_ASSIGN_OR_RETURN(const auto status, Examine(path, LinksAre::kFollowed));
+  const bool is_there = status && status->st_size > 0;
   return !note.catalog_id.empty() && (!is_there || note.damage_seen);
 }
 
@@ -104,7 +106,7 @@ Result<std::unique_ptr<CatalogRebuild>> CatalogRebuild::Begin(const CatalogOptio
   BARCACHE_ASSIGN_OR_RETURN(std::string path, CanonicalPath(options.db_path));
   BARCACHE_RETURN_IF_ERROR(CheckFilesBeside(path));
   std::unique_ptr<CatalogRebuild> rebuild(new CatalogRebuild(std::move(path), options));
-  BARCACHE_RETURN_IF_ERROR(rebuild->Examine(reach));
+  BARCACHE_RETURN_IF_ERROR(rebuild->Look(reach));
   const auto is_to_be_replaced = [&] {
     return rebuild->condition() == CatalogCondition::kLost ||
            rebuild->condition() == CatalogCondition::kDamaged ||
@@ -119,7 +121,7 @@ Result<std::unique_ptr<CatalogRebuild>> CatalogRebuild::Begin(const CatalogOptio
   }
   rebuild->locked_ = true;
   Failpoint("rebuild.locked");
-  BARCACHE_RETURN_IF_ERROR(rebuild->Examine(reach));
+  BARCACHE_RETURN_IF_ERROR(rebuild->Look(reach));
   return rebuild;
 }
 
@@ -127,8 +129,8 @@ CatalogRebuild::~CatalogRebuild() {
   if (locked_) epochs_->Unlock();
 }
 
-Status CatalogRebuild::Examine(RebuildReach reach) {
-  note_ = Epochs::ReadNote(path_ + kEpochsSuffix);
+Status CatalogRebuild::Look(RebuildReach reach) {
+  BARCACHE_ASSIGN_OR_RETURN(note_, Epochs::ReadNote(path_ + kEpochsSuffix));
   const bool thorough = reach == RebuildReach::kShared || note_.damage_seen;
   BARCACHE_ASSIGN_OR_RETURN(
       damaged_, DamagedCatalog::Examine(path_, options_.busy_timeout_ms, thorough, note_));
@@ -169,6 +171,7 @@ Status CatalogRebuild::WriteDraft(const std::string& draft_path, const std::stri
   SqliteOpenOptions open;
   open.target = SqliteUri(draft_path, "modeof=" + EscapeForUri(path_ + kEpochsSuffix));
   open.name = draft_path;
+  open.busy_timeout_ms = options_.busy_timeout_ms;
   BARCACHE_ASSIGN_OR_RETURN(const auto draft, SqliteConnection::Open(open));
   BARCACHE_RETURN_IF_ERROR(
       draft->Execute("PRAGMA foreign_keys=OFF; PRAGMA temp_store=MEMORY; PRAGMA synchronous=FULL;"
@@ -196,8 +199,8 @@ Status CatalogRebuild::WriteDraft(const std::string& draft_path, const std::stri
 
 // Returns the name of the old file, "" if there was none.
 Result<std::string> CatalogRebuild::Swap(const std::string& draft_path) {
-  const std::string kept = NameForOld(path_);
-  const bool existed = Exists(path_);
+  BARCACHE_ASSIGN_OR_RETURN(const std::string kept, NameForOld(path_));
+  BARCACHE_ASSIGN_OR_RETURN(const bool existed, Exists(path_));
   bool linked = false;
   if (existed) {
     linked = Mutant("rebuild_keeps_nothing") || link(path_.c_str(), kept.c_str()) == 0;
@@ -225,7 +228,8 @@ Result<std::string> CatalogRebuild::Swap(const std::string& draft_path) {
       static_cast<void>(rename((kept + suffix).c_str(), (path_ + suffix).c_str()));
     }
     if (linked) unlink(kept.c_str());
-    if (existed && !linked && !Exists(path_)) {
+    const Result<bool> has_name = Exists(path_);
+    if (existed && !linked && has_name.ok() && !*has_name) {
       static_cast<void>(rename(kept.c_str(), path_.c_str()));
     }
     return StatusFromErrno(error, "replace", path_);

@@ -36,8 +36,9 @@ enum class RebuildReach {
 class CatalogRebuild {
  public:
   // True when the next opening should not go on without Begin: the catalog that was there is
-  // missing or empty, or a process met damage in it.
-  static bool IsDue(const CatalogOptions& options);
+  // missing or empty, or a process met damage in it. Where that cannot be found out it must not
+  // go on either.
+  static Result<bool> IsDue(const CatalogOptions& options);
 
   static Result<std::unique_ptr<CatalogRebuild>> Begin(const CatalogOptions& options,
                                                        RebuildReach reach);
@@ -58,7 +59,7 @@ class CatalogRebuild {
  private:
   CatalogRebuild(std::string path, const CatalogOptions& options)
       : path_(std::move(path)), options_(options) {}
-  Status Examine(RebuildReach reach);
+  Status Look(RebuildReach reach);
   Status WriteDraft(const std::string& draft_path, const std::string& catalog_id,
                     const std::vector<NewEntry>& entries, SalvageReport* report);
   Result<std::string> Swap(const std::string& draft_path);

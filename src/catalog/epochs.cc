@@ -101,10 +101,14 @@ struct Epochs::File {
   ~File() {
     if (region != nullptr) munmap(region, sizeof(Region));
   }
-  bool HasName(const std::string& path) const {
+  Result<bool> HasName(const std::string& path) const {
     if (!fd.valid()) return true;  // Private: no file.
     struct stat status{};
-    return lstat(path.c_str(), &status) == 0 && status.st_dev == device && status.st_ino == inode;
+    if (lstat(path.c_str(), &status) != 0) {
+      if (errno == ENOENT) return false;
+      return StatusFromErrno(errno, "examine", path);
+    }
+    return status.st_dev == device && status.st_ino == inode;
   }
 };
 
@@ -167,7 +171,10 @@ Result<bool> Epochs::OpenExisting(FileDescriptor* fd) const {
   char head[16] = {};
   uint32_t version = 0;
   uint32_t bucket_count = 0;
-  if (pread(fd->get(), head, sizeof(head), 0) != static_cast<ssize_t>(sizeof(head))) return false;
+  // What could not be read is not what is no good: that would be replaced, and its note lost.
+  const ssize_t got = pread(fd->get(), head, sizeof(head), 0);
+  if (got < 0) return StatusFromErrno(errno, "read", path_);
+  if (got != static_cast<ssize_t>(sizeof(head))) return false;
   std::memcpy(&version, head + 8, sizeof(version));
   std::memcpy(&bucket_count, head + 12, sizeof(bucket_count));
   if (std::memcmp(head, kMagic, sizeof(kMagic)) != 0) return false;
@@ -234,9 +241,11 @@ Status Epochs::ReplaceUnusable(const FileDescriptor& fd) const {
   if (error != 0) return StatusFromErrno(error, "lock", path_);
   struct stat named{};
   struct stat opened{};
-  const bool same = stat(path_.c_str(), &named) == 0 && fstat(fd.get(), &opened) == 0 &&
-                    named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
-  if (!same) return Status();
+  if (fstat(fd.get(), &opened) != 0) return StatusFromErrno(errno, "examine", path_);
+  if (stat(path_.c_str(), &named) != 0) {
+    return errno == ENOENT ? Status() : StatusFromErrno(errno, "examine", path_);
+  }
+  if (named.st_dev != opened.st_dev || named.st_ino != opened.st_ino) return Status();
   // Under the lock there is one draft at most; one of a killed process is in the way.
   const std::string draft = path_ + ".new";
   unlink(draft.c_str());
@@ -308,8 +317,10 @@ Result<bool> Epochs::TryLock() {
         Mutant("no_writers_lock") ? 0 : SetLock(file->fd.get(), kWriteLock, F_WRLCK, false);
     if (IsTaken(error)) return false;
     if (error != 0) return StatusFromErrno(error, "lock", path_);
-    if (file->HasName(path_)) break;
+    const Result<bool> has_name = file->HasName(path_);
+    if (has_name.ok() && *has_name) break;
     SetLock(file->fd.get(), kWriteLock, F_UNLCK, false);
+    BARCACHE_RETURN_IF_ERROR(has_name.status());
     BARCACHE_ASSIGN_OR_RETURN(const bool replaced, Refresh());
     static_cast<void>(replaced);
     file = current_.load(std::memory_order_acquire);
@@ -376,13 +387,22 @@ void Epochs::Mend(File* file) {
   SetLock(file->fd.get(), kEngineLock, F_UNLCK, false);
 }
 
-CatalogNote Epochs::ReadNote(const std::string& path) {
+Result<CatalogNote> Epochs::ReadNote(const std::string& path) {
   CatalogNote note;
   const FileDescriptor fd(open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (!fd.valid()) {
+    // ELOOP, ENXIO: a link, a socket. Opening the file for good refuses them.
+    const bool is_none = errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == ENXIO;
+    if (is_none || Mutant("unread_note_is_none")) return note;
+    return StatusFromErrno(errno, "open", path);
+  }
   struct stat status{};
-  if (!fd.valid() || fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode)) return note;
+  if (fstat(fd.get(), &status) != 0) return StatusFromErrno(errno, "examine", path);
+  if (!S_ISREG(status.st_mode)) return note;
   alignas(Region) char head[offsetof(Region, padding)] = {};
-  if (pread(fd.get(), head, sizeof(head), 0) != static_cast<ssize_t>(sizeof(head))) return note;
+  const ssize_t got = pread(fd.get(), head, sizeof(head), 0);
+  if (got < 0) return StatusFromErrno(errno, "read", path);
+  if (got != static_cast<ssize_t>(sizeof(head))) return note;
   if (std::memcmp(head, kMagic, sizeof(kMagic)) != 0) return note;
   const std::string id(head + offsetof(Region, catalog_id), sizeof(Region::catalog_id));
   uint32_t damage_seen = 0;
@@ -450,7 +470,11 @@ void Epochs::EndEngineCommit() {
 Result<bool> Epochs::Refresh() {
   MutexLock lock(map_mutex_);
   const File* file = current_.load();
-  if (mode_ == EpochsMode::kPrivate || (file != nullptr && file->HasName(path_))) return false;
+  if (mode_ == EpochsMode::kPrivate) return false;
+  if (file != nullptr) {
+    BARCACHE_ASSIGN_OR_RETURN(const bool has_name, file->HasName(path_));
+    if (has_name) return false;
+  }
   BARCACHE_RETURN_IF_ERROR(MapFile());
   return current_.load() != file;
 }

@@ -53,8 +53,9 @@ struct CatalogNote {
 
 class Epochs {
  public:
-  // The note in that file, empty where there is none. Never fails: it is a hint.
-  static CatalogNote ReadNote(const std::string& path);
+  // The note in that file, empty where there is none. Fails where that could not be found out: a
+  // catalog whose note is not seen would be taken for one that never was.
+  static Result<CatalogNote> ReadNote(const std::string& path);
 
   static Result<std::unique_ptr<Epochs>> Open(const std::string& path, EpochsMode mode);
   ~Epochs();

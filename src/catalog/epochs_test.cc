@@ -8,9 +8,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <fstream>
 #include <thread>
 
+#include "base/test_descriptors.h"
 #include "catalog/catalog_testing.h"
 
 namespace barcache {
@@ -44,6 +46,27 @@ void InKilledChild(Body body) {
   int status = 0;
   ASSERT_EQ(waitpid(child, &status, 0), child);
   ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+TEST(EpochsTest, ANoteThatCannotBeReadIsNotAMissingOne) {
+  TestFolder folder;
+  const std::string path = folder.file("e");
+  EXPECT_EQ(Epochs::ReadNote(path).value().catalog_id, "");
+  const std::string id(32, 'a');
+  auto epochs = OpenEpochs(path);
+  ASSERT_TRUE(epochs->Lock(1000).ok());
+  epochs->WriteNote(id, false);
+  epochs->Unlock();
+  EXPECT_EQ(Epochs::ReadNote(path).value().catalog_id, id);
+  {
+    const TestDescriptors few(0);
+    const Status unread = Epochs::ReadNote(path).status();
+    EXPECT_EQ(unread.code(), ErrorCode::kIo);
+    EXPECT_EQ(unread.system_errno(), EMFILE);
+    EXPECT_NE(unread.message().find(path), std::string::npos) << unread.message();
+    EXPECT_NE(unread.message().find("ulimit -n"), std::string::npos) << unread.message();
+  }
+  EXPECT_EQ(Epochs::ReadNote(path).value().catalog_id, id);
 }
 
 TEST(EpochsTest, TwoObjectsSeeOneAnother) {

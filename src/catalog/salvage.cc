@@ -62,17 +62,21 @@ void FindTableNames(std::string_view bytes, std::vector<std::string>* names) {
 }
 
 // The log is not SQLite's to lock: reading it by other means drops nothing.
-std::string ReadLog(const std::string& path) {
+Result<std::string> ReadLog(const std::string& path) {
   const FileDescriptor fd(open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (!fd.valid() && errno == ENOENT) return std::string();
+  if (!fd.valid()) return StatusFromErrno(errno, "open", path);
   struct stat status{};
-  if (!fd.valid() || fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode)) return "";
+  if (fstat(fd.get(), &status) != 0) return StatusFromErrno(errno, "examine", path);
+  if (!S_ISREG(status.st_mode)) return std::string();
   std::string bytes(static_cast<size_t>(std::min<int64_t>(status.st_size, kMaxImageBytes)), '\0');
   size_t read = 0;
   while (read < bytes.size()) {
     const ssize_t got =
         pread(fd.get(), bytes.data() + read, bytes.size() - read, static_cast<off_t>(read));
     if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) break;
+    if (got < 0) return StatusFromErrno(errno, "read", path);
+    if (got == 0) break;
     read += static_cast<size_t>(got);
   }
   bytes.resize(read);
@@ -294,7 +298,10 @@ Status DamagedCatalog::ReadImage() {
 }
 
 Status DamagedCatalog::Judge(const std::string& path, const CatalogNote& note) {
-  if (!names_are_complete_) FindTableNames(ReadLog(path + "-wal"), &names_);
+  if (!names_are_complete_) {
+    BARCACHE_ASSIGN_OR_RETURN(const std::string log, ReadLog(path + "-wal"));
+    FindTableNames(log, &names_);
+  }
   const auto is_foreign = [](const std::string& name) {
     return !IsOurTable(name) && !name.starts_with("sqlite_");
   };

@@ -2,6 +2,7 @@
 #include "catalog/sqlite.h"
 
 #include <sqlite3.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include <new>
 
 #include "base/failpoint.h"
+#include "base/file_system.h"
 #include "catalog/database_image.h"
 #include "catalog/log_file.h"
 
@@ -293,10 +295,19 @@ bool SqliteConnection::found_damage() const {
   return (code & 0xff) == SQLITE_NOTADB || ((code & 0xff) == SQLITE_CORRUPT && ReadErrno() == 0);
 }
 
-bool SqliteConnection::has_moved() const {
-  int moved = 0;
-  const int code = sqlite3_file_control(handle_, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
-  return code == SQLITE_OK && moved != 0;
+Result<bool> SqliteConnection::has_moved() const {
+  const auto is_said = [this] {
+    int moved = 0;
+    const int code = sqlite3_file_control(handle_, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+    return code == SQLITE_OK && moved != 0;
+  };
+  if (!is_said()) return false;
+  // SQLite says so too of a file that it could not look at.
+  const std::string path = sqlite3_db_filename(handle_, "main");
+  struct stat status{};
+  if (stat(path.c_str(), &status) == 0) return is_said();
+  if (errno == ENOENT || errno == ENOTDIR) return true;
+  return StatusFromErrno(errno, "examine", path);
 }
 
 Status SqliteConnection::ReadRaw(int64_t offset, void* bytes, int size) {

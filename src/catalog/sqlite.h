@@ -183,7 +183,7 @@ class SqliteConnection {
   // did not give it back.
   bool found_damage() const;
   // The file that was opened no longer has the name by which it was opened.
-  bool has_moved() const;
+  Result<bool> has_moved() const;
   // Bytes of the database's file as they are, of which SQLite has the only descriptor. Beyond the
   // end: zeros. kIo.
   Status ReadRaw(int64_t offset, void* bytes, int size);

@@ -29,16 +29,28 @@ struct ProvenFile {
   NewEntry entry;
 };
 
-// nullopt: not such a file, or one that the disk does not give back.
-Result<std::optional<ProvenFile>> ProveFile(const Directory& directory, const FileInfo& file) {
+// Whether a file is left out because of an error of its own, not one that hits any file.
+bool IsOfTheFile(const Status& unread) {
+  const int error = unread.system_errno();
+  return unread.code() != ErrorCode::kOutOfMemory && error != EMFILE && error != ENFILE;
+}
+
+// nullopt: not such a file, or, for a repair, one that cannot be read.
+Result<std::optional<ProvenFile>> ProveFile(const Directory& directory, const FileInfo& file,
+                                            RebuildCause cause) {
   EntryFileNameParts parts;
   if (!file.is_regular || !ParseEntryFileName(file.name, &parts))
     return std::optional<ProvenFile>();
   auto read = directory.ReadFile(file.name, kMaxFileBytes);
-  const int error = read.status().system_errno();
-  const bool is_short_of_means = read.status().code() == ErrorCode::kOutOfMemory ||
-                                 error == EMFILE || error == ENFILE || error == ENOMEM;
-  if (!read.ok() && is_short_of_means) return read.status();
+  if (!read.ok() && read.status().code() != ErrorCode::kOverBudget) {
+    if (!IsOfTheFile(read.status())) return read.status();
+    if (cause == RebuildCause::kOpening && !Mutant("rebuild_without_unread")) {
+      return Status(read.status().code(),
+                    read.status().message() +
+                        ", or run `barcache verify --repair`, which leaves that file out",
+                    read.status().system_errno());
+    }
+  }
   if (!read.ok() || !read->has_value()) return std::optional<ProvenFile>();
   const std::span<const uint8_t> bytes = (*read)->bytes();
   const std::string checksum = HexEncode(Sha256(bytes));
@@ -46,6 +58,7 @@ Result<std::optional<ProvenFile>> ProveFile(const Directory& directory, const Fi
     return std::optional<ProvenFile>();
   }
   const auto pairs = ReadKeyValues(bytes);
+  if (pairs.status().code() == ErrorCode::kOutOfMemory) return pairs.status();
   const auto stamp = pairs.ok() ? ReadStamp(*pairs) : std::nullopt;
   constexpr auto kMaxGeneration = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
   const bool agrees = stamp && ValidateCacheKey(stamp->cache_key).ok() &&
@@ -71,14 +84,14 @@ struct Harvest {
   std::vector<std::string> left;  // Names of files that are not admitted.
 };
 
-Result<Harvest> ProveFiles(const Directory& directory) {
+Result<Harvest> ProveFiles(const Directory& directory, RebuildCause cause) {
   BARCACHE_ASSIGN_OR_RETURN(const std::vector<FileInfo> files, directory.List());
   std::vector<std::optional<ProvenFile>> proven(files.size());
   std::mutex failure_mutex;
   Status failure;
   Crew::Batch batch(Crew::Shared(), static_cast<int64_t>(files.size()), [&](int64_t index) {
     const auto at = static_cast<size_t>(index);
-    auto file = ProveFile(directory, files[at]);
+    auto file = ProveFile(directory, files[at], cause);
     if (file.ok()) {
       proven[at] = std::move(*file);
       return;
@@ -167,7 +180,7 @@ Result<bool> RebuildUnderLock(const CacheOptions& options, CatalogRebuild* rebui
                               RebuildCause cause, EventBuffer* events) {
   BARCACHE_ASSIGN_OR_RETURN(const Directory directory,
                             Directory::Open(options.cache_directory, false));
-  BARCACHE_ASSIGN_OR_RETURN(Harvest harvest, ProveFiles(directory));
+  BARCACHE_ASSIGN_OR_RETURN(Harvest harvest, ProveFiles(directory, cause));
   BARCACHE_ASSIGN_OR_RETURN(const std::string catalog_id,
                             ChooseCatalogId(*rebuild, harvest, cause));
   const std::vector<NewEntry> entries = Admit(&harvest, catalog_id);
@@ -212,9 +225,12 @@ Result<std::unique_ptr<Catalog>> OpenOrRebuildCatalog(const CacheOptions& option
   const bool may_rebuild = !catalog_options.read_only && catalog_options.db_path != ":memory:" &&
                            !catalog_options.db_path.empty() &&
                            catalog_options.db_path.find('\0') == std::string::npos;
-  if (may_rebuild && CatalogRebuild::IsDue(catalog_options)) {
-    BARCACHE_RETURN_IF_ERROR(
-        RebuildCatalog(options, catalog_options, RebuildCause::kOpening, events).status());
+  if (may_rebuild) {
+    BARCACHE_ASSIGN_OR_RETURN(const bool is_due, CatalogRebuild::IsDue(catalog_options));
+    if (is_due) {
+      BARCACHE_RETURN_IF_ERROR(
+          RebuildCatalog(options, catalog_options, RebuildCause::kOpening, events).status());
+    }
   }
   auto catalog = Catalog::Open(catalog_options, clock);
   const ErrorCode code = catalog.status().code();

@@ -2,7 +2,8 @@
 //
 // A file is admitted if its bytes have the digest in its name, its footer names the catalog, and
 // key and generation are those of its name. Of several of a key the newest is; older ones are left
-// as files without a row. All others are left alone and not served.
+// as files without a row. All others are left alone and not served. A file that the system does not
+// let be read may be any of these: opening fails for it, a repair goes on without it.
 //
 // Thread safety: any thread; processes take turns by the catalog's writers' lock.
 #pragma once

@@ -20,7 +20,12 @@ TRIALS_PROGRAM = PROGRAM.parent / "failing-calls"
 MOST = {"sample": 2, "ci": 12, "hours": 1_000_000}  # Trials of one operation, kind and way to fail.
 MOST_OF_MEMORY = {"sample": 10, "ci": 60}  # An operation takes memory some thousand times.
 PAIRS = {"sample": 30}  # Of an operation and a kind, beside these, of which every call is tried:
-ALWAYS = (("open-after-kill", "enospc"), ("replace", "eio"))
+ALWAYS = (
+    ("open-after-kill", "enospc"),
+    ("replace", "eio"),
+    ("rebuild-lost", "emfile"),
+    ("rebuild", "enolck"),
+)
 HANGS_AFTER_S = 300.0
 
 

@@ -101,6 +101,16 @@ MUTANTS: tuple[Mutant, ...] = (
         "Of several files of a key the oldest is served.",
         "cache_test RebuildTest.TheNewest*",
     ),
+    Mutant(
+        "unread_note_is_none",
+        "A note of a lost catalog that cannot be read is taken for none.",
+        "catalog_test EpochsTest.ANoteThat*",
+    ),
+    Mutant(
+        "rebuild_without_unread",
+        "A rebuilt catalog lacks the files that could not be read.",
+        "cache_test RebuildTest.AFileThatMayNot*",
+    ),
     Mutant("no_checksum", "A file's hash is not compared with its row.", "part rot"),
     Mutant("no_stamp_key", "The footer may name another key.", "cold_test HostileRows.RowsThat*"),
     Mutant(

@@ -40,6 +40,7 @@ enum Call : unsigned {
   kClose = 4096,
   kLook = 8192,  // fstat.
   kMemoryElsewhere = 16384,
+  kFind = 32768,  // stat, lstat, fstatat.
 };
 
 struct Kind {
@@ -51,11 +52,11 @@ struct Kind {
 constexpr Kind kKinds[] = {
     {"enospc", kCreate | kWrite | kSync | kSize | kName, ENOSPC},
     {"edquot", kCreate | kWrite | kSync | kSize | kName, EDQUOT},
-    {"eio", kRead | kWrite | kSync | kSize | kClose | kLook | kName, EIO},
+    {"eio", kRead | kWrite | kSync | kSize | kClose | kLook | kFind | kName, EIO},
     {"emfile", kOpen, EMFILE},
     {"enomem", kMap | kOpen, ENOMEM},
     {"erofs", kCreate | kName | kRemove | kSize, EROFS},
-    {"eacces", kCreate | kOpen | kName | kRemove, EACCES},
+    {"eacces", kCreate | kOpen | kFind | kName | kRemove, EACCES},
     {"malloc", kMemory, ENOMEM},
     {"malloc-elsewhere", kMemoryElsewhere, ENOMEM},
     {"enolck", kLock, ENOLCK},
@@ -204,6 +205,21 @@ BARCACHE_FORWARD(int, unlinkat, kRemove, (int fd, const char* path, int flags), 
 BARCACHE_FORWARD(int, mkdir, kCreate, (const char* path, mode_t mode), (path, mode))
 BARCACHE_FORWARD(int, fstat, kLook, (int fd, struct stat* status), (fd, status))
 BARCACHE_FORWARD(int, fstat64, kLook, (int fd, struct stat64* status), (fd, status))
+BARCACHE_FORWARD(int, stat, kFind, (const char* path, struct stat* status), (path, status))
+BARCACHE_FORWARD(int, stat64, kFind, (const char* path, struct stat64* status), (path, status))
+BARCACHE_FORWARD(int, lstat, kFind, (const char* path, struct stat* status), (path, status))
+BARCACHE_FORWARD(int, lstat64, kFind, (const char* path, struct stat64* status), (path, status))
+
+// The cache looks at a file so before it removes it: what it cannot see stays.
+#define BARCACHE_FSTATAT(function, type)                                                 \
+  BARCACHE_CALL int function(int directory, const char* path, type* status, int flags) { \
+    static auto* const next = Next<int(int, const char*, type*, int)>(#function);        \
+    if (!Fails(kFind)) return next(directory, path, status, flags);                      \
+    g_failed_removal = true;                                                             \
+    return -1;                                                                           \
+  }
+BARCACHE_FSTATAT(fstatat, struct stat)
+BARCACHE_FSTATAT(fstatat64, struct stat64)
 
 // SQLite's pauses between attempts at a lock add up to ten seconds.
 BARCACHE_CALL int usleep(useconds_t us) {

@@ -2,6 +2,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <thread>
 #include <utility>
@@ -133,6 +134,16 @@ void RemoveEverything(const std::string& directory) {
   std::filesystem::create_directory(directory);
 }
 
+// Opening makes the catalog anew from the files.
+void DamageCatalog(const std::string& directory) {
+  std::fstream file(directory + "/metadata.db", std::ios::binary | std::ios::in | std::ios::out);
+  file << std::string(100, '\xA5');
+}
+
+void LoseCatalog(const std::string& directory) {
+  std::filesystem::remove(directory + "/metadata.db");
+}
+
 Operation Plain(const char* name, std::function<Status(Cache*)> run, Values after) {
   Operation operation;
   operation.name = name;
@@ -156,6 +167,12 @@ Operation Lossy(Operation operation) {
 Operation Damaged(const char* name, void (*damage)(const std::string&), Values after) {
   Operation operation = Plain(name, {}, std::move(after));
   operation.damage = damage;
+  return operation;
+}
+
+Operation Rebuilding(const char* name, void (*damage)(const std::string&), Values after) {
+  Operation operation = Damaged(name, damage, std::move(after));
+  operation.is_rebuild = true;
   return operation;
 }
 
@@ -226,6 +243,8 @@ void AddOthers(std::vector<Operation>* operations) {
            Plain("open", {}, same),
            Damaged("open-new", RemoveEverything, {}),
            Damaged("open-after-kill", TakeKilled, same),
+           Rebuilding("rebuild", DamageCatalog, same),
+           Rebuilding("rebuild-lost", LoseCatalog, same),
            Configured(Plain("", {}, same), "open-read-only", read_only),
        }) {
     operations->push_back(operation);

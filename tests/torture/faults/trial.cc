@@ -20,7 +20,8 @@ namespace {
 
 constexpr int64_t kLeaseMs = 300;
 constexpr int kMostLockMs = 5000;
-constexpr int64_t kBusyTimeoutMs = 20;  // A lock that never comes is waited for this long.
+constexpr int64_t kBusyTimeoutMs = 20;         // A lock that never comes is waited for this long.
+constexpr std::chrono::seconds kMostTime{10};  // For an operation that waits for several.
 
 CacheOptions OptionsIn(const std::string& directory, const Operation& operation) {
   CacheOptions options;
@@ -140,6 +141,7 @@ class Trial {
   Status Guarded(std::unique_ptr<Cache>* cache) {
     const CacheOptions options = OptionsIn(directory_, operation_);
     Status status;
+    const auto began = std::chrono::steady_clock::now();
     if (!ArmFault(kind_, nth_, persistent_)) std::abort();
     try {
       if (operation_.run) {
@@ -154,6 +156,7 @@ class Trial {
       report_ = DisarmFault();
       status = Status(ErrorCode::kOutOfMemory, "std::bad_alloc");
     }
+    if (std::chrono::steady_clock::now() - began > kMostTime) Break("waited for too long");
     done_ = status.ok();
     return status;
   }
@@ -166,8 +169,12 @@ class Trial {
     if (status.code() == ErrorCode::kInternal) Break("untyped error: " + text);
     if (status.code() == ErrorCode::kInvalidArgument) Break("the caller is blamed: " + text);
     const bool damage = kind_ == "sql-corrupt" || kind_ == "sql-notadb";
-    if (status.code() == ErrorCode::kCatalogCorrupt && !damage)
+    const bool is_damaged = damage || operation_.is_rebuild;
+    if (status.code() == ErrorCode::kCatalogCorrupt && !is_damaged)
       Break("no damage was there: " + text);
+    if (!damage && text.find("RustyBT") != std::string::npos) {
+      Break("the catalog is barcache's alone: " + text);
+    }
     if (status.code() == ErrorCode::kNotACatalog && !damage) Break("the catalog is ours: " + text);
     if (is_memory()) {
       if (status.code() != ErrorCode::kOutOfMemory) Break("not said to be memory: " + text);

@@ -31,6 +31,8 @@ struct Operation {
   Values after;
   // Entries may leave, whatever the outcome (eviction).
   bool may_lose = false;
+  // The catalog is damaged or lost, and barcache's alone.
+  bool is_rebuild = false;
   // Not "": every key is linked to this backtest, whatever the outcome.
   const char* linked_to = "";
 };
