@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <thread>
 
 #include "barcache/cache.h"
@@ -99,6 +100,28 @@ TEST_F(CacheFlightTest, AForkedChildLeadsNothing) {
   EXPECT_EQ(waiter->Poll(), FlightState::kWaiting) << "the parent still leads";
   leader->Land();
   EXPECT_EQ(waiter->Poll(), FlightState::kLanded);
+}
+
+TEST_F(CacheFlightTest, BeginsWhileAnotherThreadForks) {
+  auto cache = Open(Options());
+  std::atomic<bool> is_over{false};
+  std::thread begins([&] {
+    for (int i = 0; !is_over.load(); ++i) {
+      auto flight = cache->BeginFlight("f" + std::to_string(i % 3));
+      ASSERT_TRUE(flight.ok());
+      (*flight)->Land();
+    }
+  });
+  for (int i = 0; i < 100; ++i) {
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) _exit(0);
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+  }
+  is_over = true;
+  begins.join();
 }
 
 TEST_F(CacheFlightTest, ADatasetIsMadeOnceByAllWhoAsk) {

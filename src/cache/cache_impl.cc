@@ -198,9 +198,10 @@ Status Cache::Impl::WriteLast() {
 
 void Cache::Impl::BeforeFork() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
   maintainer_.LockForFork();
-  flights_.LockForFork();
+  flights_.StopForFork();
   record_mutex_.lock();
   catalog->BeforeFork();
+  flights_.LockForFork();
   settings_mutex_.lock();
   deferred_mutex_.lock();
   memo.LockForFork();

@@ -292,10 +292,9 @@ void FlightBoard::Close() {
   }
 }
 
-void FlightBoard::LockForFork() BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
-  renewal_.LockForFork();
-  mutex_.lock();
-}
+void FlightBoard::StopForFork() { renewal_.LockForFork(); }
+
+void FlightBoard::LockForFork() BARCACHE_NO_THREAD_SAFETY_ANALYSIS { mutex_.lock(); }
 
 void FlightBoard::UnlockAfterFork(bool in_child) BARCACHE_NO_THREAD_SAFETY_ANALYSIS {
   if (in_child && !Mutant("child_keeps_leases")) held_.clear();  // They are the parent's.

@@ -44,7 +44,10 @@ class FlightBoard {
   // Ends all leases; flights begun later lead alone.
   void Close();
 
-  // No lease is renewed between the two; in a child none is held afterwards.
+  // No lease is renewed between the first and the last; in a child none is held afterwards. A
+  // flight begins with the catalog's writer lock held: so that comes between the first and the
+  // second.
+  void StopForFork();
   void LockForFork();
   void UnlockAfterFork(bool in_child);
 
