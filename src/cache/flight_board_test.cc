@@ -192,8 +192,9 @@ TEST_F(FlightBoardTest, AChildOfAForkHoldsNothing) {
   auto a = Join();
   auto leader = a->board->Begin("f");
   const auto before = [&] {
-    a->board->LockForFork();
+    a->board->StopForFork();
     a->catalog->BeforeFork();
+    a->board->LockForFork();
   };
   const auto after = [&](bool in_child) {
     a->catalog->AfterFork(in_child);
