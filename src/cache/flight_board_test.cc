@@ -120,7 +120,8 @@ TEST_F(FlightBoardTest, WhoWaitsForOneThatWasTakenOverWaitsForWhoTookIt) {
   auto stopped = a->board->Begin("f");
   auto first = b->board->Begin("f");
   auto second = c->board->Begin("f");
-  a->board->LockForFork();  // Its thread renews nothing.
+  a->board->StopForFork();  // Its thread renews nothing.
+  a->board->LockForFork();
   clock_.Advance(kLeaseNs);
   a->board->UnlockAfterFork(false);
   // Whoever looks first takes over, unless the holder was quicker to renew.
