@@ -228,14 +228,17 @@ ByteBuffer::ByteBuffer(ByteBuffer&& other) noexcept
 
 ByteBuffer& ByteBuffer::operator=(ByteBuffer&& other) noexcept {
   if (this != &other) {
-    BlockPool::Files().Give(block_);
+    if (block_.data != nullptr) BlockPool::Files().Give(block_);
     block_ = std::exchange(other.block_, {});
     size_ = std::exchange(other.size_, 0);
   }
   return *this;
 }
 
-ByteBuffer::~ByteBuffer() { BlockPool::Files().Give(block_); }
+// Without a block there may be no pool: making it takes memory, and a destructor must not throw.
+ByteBuffer::~ByteBuffer() {
+  if (block_.data != nullptr) BlockPool::Files().Give(block_);
+}
 
 bool ByteBuffer::Reset(size_t size) {
   if (size > block_.size) {

@@ -7,6 +7,9 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <cerrno>
+
+#include "base/file_system.h"
 #include "catalog/sqlite.h"
 
 namespace barcache {
@@ -27,10 +30,13 @@ struct FileMark {
   bool operator==(const FileMark&) const = default;
 };
 
-FileMark MarkOf(const std::string& path) {
+Result<FileMark> MarkOf(const std::string& path) {
   struct stat status{};
-  if (stat(path.c_str(), &status) != 0) return {};
-  return {status.st_ino, status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
+  if (stat(path.c_str(), &status) != 0) {
+    if (errno == ENOENT) return FileMark();
+    return StatusFromErrno(errno, "examine", path);
+  }
+  return FileMark{status.st_ino, status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
 }
 
 Status CopyPages(SqliteConnection* from, SqliteConnection* to) {
@@ -55,13 +61,13 @@ bool DatabaseImage::IsNeededFor(const std::string& path) {
   if (statvfs(path.c_str(), &medium) == 0 && (medium.f_flag & ST_RDONLY) != 0) return true;
   // Whoever uses the log has its index.
   struct stat status{};
-  return lstat((path + "-shm").c_str(), &status) != 0;
+  return lstat((path + "-shm").c_str(), &status) != 0 && errno == ENOENT;
 }
 
 Result<std::unique_ptr<DatabaseImage>> DatabaseImage::Copy(const std::string& path,
                                                            int64_t busy_timeout_ms) {
-  const FileMark database_before = MarkOf(path);
-  const FileMark log_before = MarkOf(path + "-wal");
+  BARCACHE_ASSIGN_OR_RETURN(const FileMark database_before, MarkOf(path));
+  BARCACHE_ASSIGN_OR_RETURN(const FileMark log_before, MarkOf(path + "-wal"));
   SqliteOpenOptions open;
   // Locks on such a medium say nothing. Without a log SQLite is not to make one.
   open.target =
@@ -77,7 +83,9 @@ Result<std::unique_ptr<DatabaseImage>> DatabaseImage::Copy(const std::string& pa
   memory.name = path;
   BARCACHE_ASSIGN_OR_RETURN(const auto copy, SqliteConnection::Open(memory));
   BARCACHE_RETURN_IF_ERROR(CopyPages(source.get(), copy.get()));
-  if (MarkOf(path) != database_before || MarkOf(path + "-wal") != log_before) {
+  BARCACHE_ASSIGN_OR_RETURN(const FileMark database_after, MarkOf(path));
+  BARCACHE_ASSIGN_OR_RETURN(const FileMark log_after, MarkOf(path + "-wal"));
+  if (database_after != database_before || log_after != log_before) {
     return Status(ErrorCode::kBusy, "catalog " + path +
                                         ": it was written while it was copied to memory; try "
                                         "again");
