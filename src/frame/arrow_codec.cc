@@ -117,7 +117,8 @@ Result<ByteBuffer> WriteTable(const FrameData& frame, const KeyValues& key_value
                             FromArrow(sink->Finish(), ErrorCode::kInternal));
   ByteBuffer bytes;
   if (!bytes.Reset(static_cast<size_t>(buffer->size()))) {
-    return Status(ErrorCode::kOutOfMemory, "not enough memory for the encoded frame");
+    return Status(ErrorCode::kOutOfMemory,
+                  "not enough memory for the encoded frame; free some and try again");
   }
   std::memcpy(bytes.data(), buffer->data(), bytes.size());
   return bytes;
@@ -129,7 +130,8 @@ Result<ByteBuffer> EncodeArrow(const FrameData& frame, const KeyValues& key_valu
   try {
     return WriteTable(frame, key_values);
   } catch (const std::bad_alloc&) {
-    return Status(ErrorCode::kOutOfMemory, "not enough memory to encode the frame");
+    return Status(ErrorCode::kOutOfMemory,
+                  "not enough memory to encode the frame; free some and try again");
   } catch (const std::exception& error) {
     return Status(ErrorCode::kInternal, std::string("encoding the frame failed: ") + error.what());
   }

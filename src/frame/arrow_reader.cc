@@ -340,7 +340,8 @@ Result<Frame> DecodeArrow(std::span<const uint8_t> bytes, const DecodeLimits& li
     if (error.status().IsOutOfMemory()) return OverBudget(limits);
     return Corrupt(error.what());
   } catch (const std::bad_alloc&) {
-    return Status(ErrorCode::kOutOfMemory, "not enough memory to decode a frame");
+    return Status(ErrorCode::kOutOfMemory,
+                  "not enough memory to decode a frame; free some and try again");
   } catch (const std::exception& error) {
     return Corrupt(error.what());
   }

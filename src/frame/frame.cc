@@ -47,7 +47,8 @@ struct OwnedArrays {
 };
 
 Status NoMemory() {
-  return Status(ErrorCode::kOutOfMemory, "not enough memory to take over the frame");
+  return Status(ErrorCode::kOutOfMemory,
+                "not enough memory to take over the frame; free some and try again");
 }
 
 // Runs `import` and turns what it throws into a Status.
@@ -65,7 +66,9 @@ Result<Frame> Guarded(Import import) {
 
 Status StreamFailed(ArrowArrayStream* stream, int error) {
   const char* message = stream->get_last_error(stream);
-  if (error == ENOMEM) return Status(ErrorCode::kOutOfMemory, "the Arrow stream ran out of memory");
+  if (error == ENOMEM)
+    return Status(ErrorCode::kOutOfMemory,
+                  "the Arrow stream ran out of memory; free some and try again");
   return Status(ErrorCode::kInvalidArgument, std::string("the Arrow stream failed: ") +
                                                  (message == nullptr ? "no message" : message));
 }

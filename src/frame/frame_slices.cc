@@ -145,7 +145,8 @@ Status FillAdded(const std::vector<FrameSlice>& slices, const AddedColumn& added
       int32_t index = 0;
       uint8_t* block = builder->AddBlock(column, text.size(), &index);
       if (block == nullptr)
-        return Status(ErrorCode::kOutOfMemory, "no memory for a column of text");
+        return Status(ErrorCode::kOutOfMemory,
+                      "no memory for a column of text; free some and try again");
       std::memcpy(block, text.data(), text.size());
       std::memcpy(view + 4, text.data(), 4);
       std::memcpy(view + 8, &index, sizeof(index));
@@ -273,7 +274,8 @@ Result<Frame> JoinSlices(const std::vector<FrameSlice>& slices,
     if (shapes) return JoinFlat(slices, std::move(*shapes), num_rows, added);
     return JoinAny(slices, num_rows, added);
   } catch (const std::bad_alloc&) {
-    return Status(ErrorCode::kOutOfMemory, "not enough memory to join the bars");
+    return Status(ErrorCode::kOutOfMemory,
+                  "not enough memory to join the bars; free some and try again");
   }
 }
 

@@ -121,9 +121,11 @@ auto Guarded(Decode decode) -> decltype(decode()) {
   try {
     return decode();
   } catch (const std::bad_alloc&) {
-    return Status(ErrorCode::kOutOfMemory, "not enough memory for a Parquet file");
+    return Status(ErrorCode::kOutOfMemory,
+                  "not enough memory for a Parquet file; free some and try again");
   } catch (const std::length_error&) {
-    return Status(ErrorCode::kOutOfMemory, "not enough memory for a Parquet file");
+    return Status(ErrorCode::kOutOfMemory,
+                  "not enough memory for a Parquet file; free some and try again");
   }
 }
 

@@ -368,6 +368,8 @@ def memory(place: Path, seed: int) -> Limited:
         pl.col("noise").hash(limited.dice.randrange(1000)).cast(pl.Float64)
     )
     limited._keep("large", large)
+    limited.cache.close()  # Memory that the put has left for the next one goes with it.
+    limited.cache = limited.open()
     used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     spare = limited.dice.choice((8, 16, 24)) << 20
     with soft_limit(resource.RLIMIT_AS, used * resource.getpagesize() + spare):

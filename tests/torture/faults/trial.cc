@@ -12,6 +12,7 @@
 #include <sstream>
 #include <thread>
 
+#include "base/sha256.h"
 #include "frame/sample_frame.h"
 #include "torture/faults/fault.h"
 
@@ -141,6 +142,7 @@ class Trial {
   Status Guarded(std::unique_ptr<Cache>* cache) {
     const CacheOptions options = OptionsIn(directory_, operation_);
     Status status;
+    Sha256({});  // OpenSSL's first set-up crashes inside itself if it finds no memory.
     const auto began = std::chrono::steady_clock::now();
     if (!ArmFault(kind_, nth_, persistent_)) std::abort();
     try {
