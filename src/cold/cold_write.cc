@@ -108,7 +108,12 @@ Result<NewEntry> ColdTier::WriteEntryFile(const WriteRequest& request, uint64_t 
   const std::array takers = {
       PieceTaker{[&](std::span<const uint8_t> bytes) { file.Append(bytes); }, true},
       PieceTaker{[&](std::span<const uint8_t> bytes) { hash.Append(bytes); }, false}};
-  BARCACHE_RETURN_IF_ERROR(EncodeParquetInPieces(*request.frame, WriteStamp(stamp), takers));
+  if (const Status encoded = EncodeParquetInPieces(*request.frame, WriteStamp(stamp), takers);
+      !encoded.ok()) {
+    if (encoded.code() != ErrorCode::kOutOfMemory) return encoded;
+    return Status(encoded.code(), "putting " + stamp.cache_key + " into " + directory_.path() +
+                                      ": " + encoded.message());
+  }
   entry.size_bytes = file.size_bytes();
   if (entry.size_bytes > capacity_bytes) return entry;
   const std::string checksum = HexEncode(hash.Finish());
