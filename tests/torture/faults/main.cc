@@ -113,7 +113,12 @@ class Shared {
 
 int RunAll(const Options& options, const Operation& operation) {
   const std::string kind = Text(options, "kind", "");
-  const Prepared prepared(Text(options, "place", "/tmp"));
+  const std::string place = Text(options, "place", "");
+  if (place.empty()) {
+    std::fprintf(stderr, "failing-calls: --place is missing: a folder to be filled and emptied\n");
+    return 2;
+  }
+  const Prepared prepared(place);
   const std::string why = RunApart([&] { prepared.Make(); });
   if (!why.empty()) {
     std::fprintf(stderr, "failing-calls: preparing %s\n", why.c_str());

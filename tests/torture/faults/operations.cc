@@ -292,8 +292,10 @@ void Prepared::Make() const {
 }
 
 Prepared::~Prepared() {
-  std::error_code ignored;
-  std::filesystem::remove_all(place_, ignored);
+  std::error_code ignored;  // Only what is its own: the folder is the caller's.
+  for (const char* own : {"/prepared", "/killed", "/trial"}) {
+    std::filesystem::remove_all(place_ + own, ignored);
+  }
 }
 
 void Prepared::CopyTo(const std::string& directory) const {
