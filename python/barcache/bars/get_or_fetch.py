@@ -149,7 +149,8 @@ def bar_request(
     if adjustment is not None and not isinstance(adjustment, str):
         raise InvalidType(f"adjustment must be a str, not {type(adjustment).__name__}")
     require_unicode("data_source", source.name)
-    require_unicode("adjustment", adjustment or "")
+    if adjustment:
+        require_unicode("adjustment", adjustment)
     step = parse_resolution(resolution)
     calendar = source.calendar
     try:
