@@ -6,6 +6,7 @@ Thread safety: all methods may be called from any thread.
 from __future__ import annotations
 
 from dataclasses import replace
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from barcache.bars.ends import Ends
@@ -122,19 +123,21 @@ class AskingCore(FetchingCore):
         call = (symbols, start_date, end_date, resolution)
         key = memo_key(*call, data_source, columns, max_age, adjustment)
         known = self._bar_reader.recall(self, key, backtest_id)
-        if known is not None:
-            frame: pl.DataFrame = known
-            return frame
-        options = BarOptions(
-            backtest_id=backtest_id,
-            columns=columns,
-            max_age=max_age,
-            adjustment=adjustment,
-            overlap=overlap,
-            offline=offline,
-            stale_if_error=stale_if_error,
-        )
-        return drive(self._answering(call, data_source, fetch_fn, options, key), self._fly)
+        if known is None:
+            options = BarOptions(
+                backtest_id=backtest_id,
+                columns=columns,
+                max_age=max_age,
+                adjustment=adjustment,
+                overlap=overlap,
+                offline=offline,
+                stale_if_error=stale_if_error,
+            )
+            known = self._found_or_steps(call, data_source, fetch_fn, options, key)
+            if isinstance(known, GeneratorType):
+                known = drive(known, self._fly)
+        frame: pl.DataFrame = known
+        return frame
 
     async def aget_or_fetch(
         self,
@@ -320,15 +323,45 @@ class AskingCore(FetchingCore):
         *,
         is_async: bool = False,
     ) -> Flying:
+        found = self._found_or_steps(call, data_source, fetch_fn, options, key, is_async=is_async)
+        if isinstance(found, GeneratorType):
+            found = yield from found
+        frame: pl.DataFrame = found
+        return frame
+
+    def _found_or_steps(
+        self,
+        call: Call,
+        data_source: Any,
+        fetch_fn: Any,
+        options: BarOptions,
+        key: Any,
+        *,
+        is_async: bool = False,
+    ) -> Any:
+        """The frame if the cache alone has it, else the steps to it."""
         source = self._source_of(data_source, fetch_fn, is_async=is_async)
         ends = ends_of(*call)
         if ends is None:
             _refuse_options(call, options)
-            return (yield from self._whole(call, source, fetch_fn, options, is_async=is_async))
+            return self._whole(call, source, fetch_fn, options, is_async=is_async)
         request = bar_request(call[0], ends, call[3], source, **options)
         known = self._bar_reader.from_cache(self, request, key)
         if known is not None:
             return known
+        return self._fetching_bars(call, request, fetch_fn, options, key, is_async=is_async)
+
+    def _fetching_bars(
+        self,
+        call: Call,
+        request: BarRequest,
+        fetch_fn: Any,
+        options: BarOptions,
+        key: Any,
+        *,
+        is_async: bool,
+    ) -> Flying:
+        source = request.source
         request = self._to_fetch(request, call, fetch_fn, is_async=is_async)
         try:
             return (yield from self._bar_reader.answering(self, request))

@@ -114,7 +114,8 @@ def ends_of(symbols: Any, start_date: Any, end_date: Any, resolution: Any) -> En
     """
     if not hasattr(symbols, "__len__"):
         raise InvalidType(f"symbols must be a list of str, not {symbols!r}")
-    if not isinstance(symbols, str) and not all(isinstance(name, str) for name in symbols):
+    # A list, since a generator takes longer.
+    if not isinstance(symbols, str) and not all([isinstance(name, str) for name in symbols]):  # noqa: C419
         return None
     try:
         parse_resolution(resolution)

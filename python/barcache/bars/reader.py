@@ -141,8 +141,8 @@ class BarReader:
         answer = cache._answer_bars(
             series,
             [
-                (s.columns.time, *request.ends.interval(s.zone))
-                for s in (s or known for s in shapes)
+                ((s or known).columns.time, *request.ends.interval((s or known).zone))
+                for s in shapes
             ],
             int(self.clock()),
             request.max_age_s,
