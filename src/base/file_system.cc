@@ -375,22 +375,6 @@ Status Directory::CreateFile(const std::string& name, std::span<const uint8_t> b
   return {};
 }
 
-Status Directory::WriteFileAtomically(const std::string& name, std::span<const uint8_t> bytes,
-                                      bool durable) const {
-  if (!IsConfinedName(name)) return RefuseName(name);
-  return WriteFileAtomically([&] { return name; }, bytes, durable).status();
-}
-
-Result<std::string> Directory::WriteFileAtomically(const std::function<std::string()>& final_name,
-                                                   std::span<const uint8_t> bytes,
-                                                   bool durable) const {
-  BARCACHE_ASSIGN_OR_RETURN(GrowingFile file, BeginFile());
-  file.Append(bytes);
-  std::string name = final_name();
-  BARCACHE_RETURN_IF_ERROR(file.Finish(name, durable));
-  return name;
-}
-
 Result<GrowingFile> Directory::BeginFile() const {
   std::string temp_name = std::string(kTemporaryPrefix) + RandomHex32();
   BARCACHE_ASSIGN_OR_RETURN(FileDescriptor fd, NewFile(temp_name));

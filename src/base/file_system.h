@@ -12,7 +12,6 @@
 #include <dirent.h>
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -106,8 +105,8 @@ class GrowingFile {
   // Behind what is there. After a failure nothing more is written; Finish tells it.
   void Append(std::span<const uint8_t> bytes);
 
-  // [fsync] -> rename to `name`, replacing what has it -> [fsync directory]. On failure nothing is
-  // left behind. To be called once.
+  // [fsync] -> rename to `name`, replacing what has it, which is never overwritten in place ->
+  // [fsync directory]. On failure nothing is left behind. To be called once.
   Status Finish(const std::string& name, bool durable);
 
  private:
@@ -152,17 +151,6 @@ class Directory {
 
   // Begins a file (O_EXCL, 0600) of a temporary name. The directory has to outlive it.
   Result<GrowingFile> BeginFile() const;
-
-  // Writes temp file (O_EXCL, 0600) -> [fsync] -> rename to `name` -> [fsync directory].
-  // An existing `name` is never overwritten in place: it is replaced atomically.
-  // On failure nothing is left behind.
-  Status WriteFileAtomically(const std::string& name, std::span<const uint8_t> bytes,
-                             bool durable) const;
-
-  // The same for a name that is known only once the bytes are on their way (because they are
-  // hashed meanwhile): `name` is asked after the write. Returns the name.
-  Result<std::string> WriteFileAtomically(const std::function<std::string()>& name,
-                                          std::span<const uint8_t> bytes, bool durable) const;
 
   // Unlinks a regular file or symlink of that name (never what a link points at). Ok if absent.
   // Directories and other kinds are refused with kIo.

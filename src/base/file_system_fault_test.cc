@@ -8,10 +8,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdarg>
 #include <cstdio>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -88,6 +90,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::array<std::string_view, 3> kPieces = {"some ", "more ", "text"};
+
 class FileSystemFaultTest : public testing::Test {
  protected:
   FileSystemFaultTest()
@@ -99,12 +103,7 @@ class FileSystemFaultTest : public testing::Test {
   }
 
   Status Write(const Fault& wanted, std::string_view text, bool durable) {
-    fault = wanted;
-    const Status status = directory_->WriteFileAtomically(
-        "name", {reinterpret_cast<const uint8_t*>(text.data()), text.size()}, durable);
-    fired_ = fault.fired;
-    fault = Fault();
-    return status;
+    return Grow(wanted, std::array{text}, durable);
   }
   Status Create(const Fault& wanted, std::string_view text, bool durable) {
     fault = wanted;
@@ -114,12 +113,12 @@ class FileSystemFaultTest : public testing::Test {
     fault = Fault();
     return status;
   }
-  // Three pieces, each by a write of its own.
-  Status Grow(const Fault& wanted, bool durable) {
+  // Each piece by a write of its own.
+  Status Grow(const Fault& wanted, std::span<const std::string_view> pieces, bool durable) {
     fault = wanted;
     const Status status = [&]() -> Status {
       BARCACHE_ASSIGN_OR_RETURN(GrowingFile file, directory_->BeginFile());
-      for (const std::string_view piece : {"some ", "more ", "text"}) {
+      for (const std::string_view piece : pieces) {
         file.Append({reinterpret_cast<const uint8_t*>(piece.data()), piece.size()});
       }
       return file.Finish("name", durable);
@@ -250,7 +249,7 @@ TEST_F(FileSystemFaultTest, CreatingLeavesAnExistingFileAlone) {
 TEST_F(FileSystemFaultTest, AGrowingFileGoesOnAfterShortAndInterruptedWritesOfAnyPiece) {
   for (int nth : {1, 2, 3}) {
     for (int error : {0, EINTR}) {
-      EXPECT_TRUE(Grow({.call = "write", .nth = nth, .error = error}, false).ok()) << nth;
+      EXPECT_TRUE(Grow({.call = "write", .nth = nth, .error = error}, kPieces, false).ok()) << nth;
       EXPECT_EQ(fired_, 1);
       EXPECT_EQ(Read({}), "some more text") << nth;
       EXPECT_EQ(Files(), Names{"name"});
@@ -263,7 +262,7 @@ TEST_F(FileSystemFaultTest, AGrowingFileThatFailsAtAnyPieceIsTakenAwayAndSaysWhy
   const ptrdiff_t descriptors = OpenDescriptors();
   for (int nth : {1, 2, 3}) {
     for (int error : {EIO, ENOSPC, EDQUOT, EFBIG}) {
-      const Status status = Grow({.call = "write", .nth = nth, .error = error}, true);
+      const Status status = Grow({.call = "write", .nth = nth, .error = error}, kPieces, true);
       EXPECT_EQ(fired_, 1) << nth;
       EXPECT_EQ(status.system_errno(), error) << nth;
       EXPECT_EQ(status.code(), error == EIO ? ErrorCode::kIo : ErrorCode::kNoSpace) << nth;
@@ -275,7 +274,7 @@ TEST_F(FileSystemFaultTest, AGrowingFileThatFailsAtAnyPieceIsTakenAwayAndSaysWhy
     }
   }
   for (const char* call : {"openat", "fsync", "close", "renameat"}) {
-    EXPECT_EQ(Grow({.call = call, .error = EIO}, true).system_errno(), EIO) << call;
+    EXPECT_EQ(Grow({.call = call, .error = EIO}, kPieces, true).system_errno(), EIO) << call;
     EXPECT_EQ(Files(), Names{"name"}) << call;
     EXPECT_EQ(Read({}), "before") << call;
   }

@@ -55,7 +55,9 @@ class FileSystemTest : public testing::Test {
     return read->has_value() ? Text(**read) : "nullopt";
   }
   Status Write(const std::string& name, std::string_view text, bool durable = false) {
-    return directory_->WriteFileAtomically(name, Bytes(text), durable);
+    BARCACHE_ASSIGN_OR_RETURN(GrowingFile file, directory_->BeginFile());
+    file.Append(Bytes(text));
+    return file.Finish(name, durable);
   }
   size_t CountFiles() {
     return static_cast<size_t>(std::distance(fs::directory_iterator(cache_), {}));
@@ -82,15 +84,10 @@ TEST_F(FileSystemTest, WritesAndReadsBack) {
 }
 
 TEST_F(FileSystemTest, AnUnfinishedFileIsKnownByItsName) {
-  int unfinished = 0;
-  const auto name = [&] {
-    for (const auto& file : fs::directory_iterator(cache_)) {
-      unfinished += IsTemporaryName(file.path().filename().string()) ? 1 : 0;
-    }
-    return std::string("a");
-  };
-  ASSERT_TRUE(directory_->WriteFileAtomically(name, Bytes("x"), false).ok());
-  EXPECT_EQ(unfinished, 1);
+  Result<GrowingFile> unfinished = directory_->BeginFile();
+  ASSERT_TRUE(unfinished.ok());
+  ASSERT_EQ(directory_->List()->size(), 1u);
+  EXPECT_TRUE(IsTemporaryName(directory_->List()->front().name));
   const std::string letters = RandomHex32();
   EXPECT_TRUE(IsTemporaryName(".tmp-" + letters));
   for (const std::string& other : {"a" + letters, ".tmp-" + letters + "0", std::string(".tmp-"),
@@ -241,8 +238,12 @@ TEST_F(FileSystemTest, MakeDirectoriesSaysWhatIsInTheWay) {
 }
 
 TEST_F(FileSystemTest, WantOfMemoryLeavesNoFile) {
-  const auto no_name = []() -> std::string { throw std::bad_alloc(); };
-  EXPECT_THROW((void)directory_->WriteFileAtomically(no_name, Bytes("x"), false), std::bad_alloc);
+  const auto write = [&] {
+    Result<GrowingFile> file = directory_->BeginFile();
+    file->Append(Bytes("x"));
+    throw std::bad_alloc();
+  };
+  EXPECT_THROW(write(), std::bad_alloc);
   EXPECT_TRUE(directory_->List()->empty());
 }
 

@@ -12,8 +12,7 @@ namespace barcache {
 namespace {
 
 Status NoMemory() {
-  return Status(ErrorCode::kOutOfMemory,
-                "no memory for a column of a Parquet file; free some and try again");
+  return Status(ErrorCode::kOutOfMemory, "no memory for a column; free some and try again");
 }
 
 // Where even the message finds no memory it throws: the crew hands that to whoever joins.

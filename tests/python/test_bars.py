@@ -728,21 +728,24 @@ def test_segments_are_linked_to_the_backtests_that_used_them(cache, vendor):
     assert cache.session_stats["hit_count"] == 3
 
 
+class Exchange:
+    """A source with a calendar."""
+
+    source_id = "exchange"
+    calendar = "XNYS"
+
+    def __init__(self, vendor):
+        self.fetch = vendor
+
+
 def test_a_source_with_a_calendar_is_final_after_its_close(cache):
     pytest.importorskip("exchange_calendars")
     vendor = Vendor()
 
-    class Exchange:
-        source_id = "exchange"
-        calendar = "XNYS"
-
-        def fetch(self, *request):
-            return vendor(*request)
-
     now = datetime(2023, 1, 10, 22, tzinfo=UTC)  # An hour after the close.
     cache._bar_reader.clock = lambda: now.timestamp()
     for _ in range(2):
-        cache.get_or_fetch("A", "2023-01-03", "2023-01-10", "1d", Exchange())
+        cache.get_or_fetch("A", "2023-01-03", "2023-01-10", "1d", Exchange(vendor))
     assert len(vendor.calls) == 1
 
 
@@ -750,17 +753,10 @@ def test_the_bar_of_an_open_session_alone_is_fetched_again(cache):
     pytest.importorskip("exchange_calendars")
     vendor = Vendor()
 
-    class Exchange:
-        source_id = "exchange"
-        calendar = "XNYS"
-
-        def fetch(self, *request):
-            return vendor(*request)
-
     now = datetime(2023, 1, 10, 16, tzinfo=UTC)  # Half of the session is over.
     cache._bar_reader.clock = lambda: now.timestamp()
     for _ in range(3):
-        cache.get_or_fetch("A", "2023-01-03", "2023-01-10", "1d", Exchange(), overlap=0)
+        cache.get_or_fetch("A", "2023-01-03", "2023-01-10", "1d", Exchange(vendor), overlap=0)
     today = (("A",), "2023-01-10", "2023-01-10")
     assert vendor.calls == [(("A",), "2023-01-03", "2023-01-10"), today, today]
 

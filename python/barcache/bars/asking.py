@@ -323,7 +323,9 @@ class AskingCore(FetchingCore):
         *,
         is_async: bool = False,
     ) -> Flying:
-        found = self._found_or_steps(call, data_source, fetch_fn, options, key, is_async=is_async)
+        found: Any = self._found_or_steps(
+            call, data_source, fetch_fn, options, key, is_async=is_async
+        )
         if isinstance(found, GeneratorType):
             found = yield from found
         frame: pl.DataFrame = found
@@ -338,7 +340,7 @@ class AskingCore(FetchingCore):
         key: Any,
         *,
         is_async: bool = False,
-    ) -> Any:
+    ) -> pl.DataFrame | Flying:
         """The frame if the cache alone has it, else the steps to it."""
         source = self._source_of(data_source, fetch_fn, is_async=is_async)
         ends = ends_of(*call)

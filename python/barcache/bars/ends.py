@@ -114,10 +114,12 @@ class Ends:
 
     start: Any
     end: Any
-    _first: date = field(init=False, repr=False)
-    _last: date = field(init=False, repr=False)
+    _first: date = field(init=False, repr=False, compare=False)
+    _last: date = field(init=False, repr=False, compare=False)
     # The zone asked for last, and the moments there: series mostly share one.
-    _known: tuple[tzinfo, Interval] | None = field(default=None, init=False, repr=False)
+    _known: tuple[tzinfo, Interval] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         self._first, self._last = _parsed(self.start), _parsed(self.end)
